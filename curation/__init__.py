@@ -1,0 +1,32 @@
+"""The corpus, and everything that measures or chooses data."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Corpus": "corpus",
+    "Message": "sample",
+    "Mix": "mixing",
+    "Part": "mixing",
+    "Sample": "sample",
+    "WinnowError": "errors",
+    "compare": "selection",
+    "embed": "embedding",
+    "export": "mixing",
+    "hold_out": "selection",
+    "ingest": "ingestion",
+    "score": "scoring",
+    "select": "selection",
+    "warm_up": "warm_up",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'curation' has no attribute {name!r}")
+    return getattr(import_module(f"curation.{_HOMES[name]}"), name)

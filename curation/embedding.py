@@ -1,0 +1,263 @@
+"""Embedding: a vector for every sample, kept beside the database as a memory-mapped array.
+
+embeddings/NAME/vectors.npy   float32 (samples, dimensions), unit length unless the user's own are not
+embeddings/NAME/ids.npy       the sample of each row
+embeddings/NAME/about.json    model, text, dimensions
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from curation.corpus import Corpus, run_id
+from curation.encoders import open_encoder
+from curation.errors import CorpusError, unknown
+from curation.progress import Progress, silent
+
+TEXTS = {
+    "both": "instruction || '\n\n' || response",
+    "instruction": "instruction",
+    "response": "response",
+}
+"""What of a sample is embedded -> SQL."""
+
+SHARD_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """An embedding as it stands now."""
+
+    name: str
+    model: str
+    text: str
+    dimensions: int
+    embedded: int
+    """Samples embedded in this call."""
+    already: int
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A stored embedding."""
+
+    name: str
+    model: str
+    ids: list[str]
+    matrix: np.ndarray
+    """Memory-mapped float32 (samples, dimensions), row i is of `ids[i]`."""
+
+
+def embed(
+    corpus: Corpus,
+    model: str = "lexical",
+    *,
+    text: str = "both",
+    name: str | None = None,
+    where: str | None = None,
+    progress: Progress = silent,
+) -> EmbedReport:
+    """Give every sample that has none a vector. A killed run goes on from its last shard.
+
+    Args:
+        corpus: whose samples.
+        model: an encoder's spec: `lexical`, or `sentence-transformers:NAME_OR_PATH`.
+        text: `both`, `instruction` or `response`.
+        name: what to call the embedding; made from the model and text when null.
+        where: a condition on the samples; all when null.
+        progress: told the samples embedded so far.
+
+    Raises:
+        CorpusError: `text` is none of the three, or the condition is wrong.
+        ModelError: the encoder can't be opened.
+    """
+    if text not in TEXTS:
+        raise unknown("text", text, TEXTS, CorpusError)
+    name = name or default_name(model, text)
+    folder = corpus.path / "embeddings" / name
+    about = _about(folder)
+    if about and (about["model"], about["text"]) != (model, text):
+        raise CorpusError(
+            f"The embedding {name!r} was made with {about['model']} of {about['text']}.", fix="choose another --name"
+        )
+    ids = corpus.frame(["id"], where=where)["id"].to_list()
+    done = set(_ids(folder)) | {i for part in _parts(folder) for i in np.load(_ids_of(part)).tolist()}
+    pending = [i for i in ids if i not in done]
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    if pending:
+        _encode(corpus, model, text, pending, folder, progress)
+    dimensions = _merge(folder, {"name": name, "model": model, "text": text})
+    return EmbedReport(name, model, text, dimensions, len(pending), len(ids) - len(pending))
+
+
+def default_name(model: str, text: str = "both") -> str:
+    """The name of an embedding that is given none: the model's, with the text if it is not both."""
+    base = re.sub(r"[^\w.-]+", "-", model.removeprefix("sentence-transformers:").rstrip("/").split("/")[-1]).strip("-")
+    return base if text == "both" else f"{base}-{text}"
+
+
+def _encode(corpus: Corpus, model: str, text: str, pending: Sequence[str], folder: Path, progress: Progress) -> None:
+    encoder: Any = open_encoder(model, folder=folder)
+    if hasattr(encoder, "fit") and not encoder.fitted:
+        progress(0, len(pending), f"{model}: learning which n-grams matter")
+        everything = corpus.query(f"SELECT {TEXTS[text]} AS text FROM samples ORDER BY id")
+        encoder.fit(everything["text"].to_list())
+        encoder.save(folder)
+    first = 1 + max((int(p.stem) for p in _parts(folder)), default=0)
+    for number, start in enumerate(range(0, len(pending), SHARD_ROWS), first):
+        ids = list(pending[start : start + SHARD_ROWS])
+        vectors = encoder.encode(_texts(corpus, text, ids))
+        part = folder / "parts" / f"{number:05d}.npy"
+        np.save(_ids_of(part), np.array(ids))
+        partial = part.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.save(file, vectors.astype(np.float32))
+        partial.replace(part)
+        progress(start + len(ids), len(pending), f"{model}: {start + len(ids):,} of {len(pending):,} samples")
+
+
+def _texts(corpus: Corpus, text: str, ids: Sequence[str]) -> list[str]:
+    wanted = pl.DataFrame({"id": list(ids)}, schema={"id": pl.String}).with_row_index("place")
+    frame = corpus.database.run(
+        f"SELECT {TEXTS[text]} AS text FROM samples JOIN wanted USING (id) ORDER BY place", frames={"wanted": wanted}
+    )
+    return frame["text"].to_list()
+
+
+def _merge(folder: Path, about: dict[str, Any]) -> int:
+    """Put the new parts behind the vectors there are; a reader sees the old array or the new one, nothing between."""
+    parts = _parts(folder)
+    matrices = [np.load(p, mmap_mode="r") for p in ([folder / "vectors.npy"] if _ids(folder) else []) + parts]
+    if not matrices:
+        raise CorpusError("There is no sample to embed.", fix="ingest a file first, or widen the filter")
+    ids = _ids(folder) + [i for part in parts for i in np.load(_ids_of(part)).tolist()]
+    dimensions = int(matrices[0].shape[1])
+    if parts:
+        merged = np.lib.format.open_memmap(
+            folder / "vectors.partial", mode="w+", dtype=np.float32, shape=(len(ids), dimensions)
+        )
+        np.concatenate(matrices, out=merged)
+        merged.flush()
+        with (folder / "ids.partial").open("wb") as file:
+            np.save(file, np.array(ids))
+        (folder / "vectors.partial").replace(folder / "vectors.npy")
+        (folder / "ids.partial").replace(folder / "ids.npy")
+        shutil.rmtree(folder / "parts")
+    (folder / "about.json").write_text(json.dumps({**about, "dimensions": dimensions, "samples": len(ids)}))
+    return dimensions
+
+
+def add_vectors(corpus: Corpus, path: Path | str, field: str, *, name: str | None = None) -> EmbedReport:
+    """Take vectors the user brings: row i of the array belongs to the i-th sample by a metadata field.
+
+    Where the field holds whole numbers within the array, they are the row numbers themselves; else the samples that
+    have the field are put in its order (as numbers if all are, else as text), and there must be one row for each.
+
+    Args:
+        corpus: whose samples.
+        path: `.npy` with a 2-D array of numbers.
+        field: name of the metadata field.
+        name: what to call the embedding; the file's name when null.
+
+    Raises:
+        CorpusError: the file is no such array, no sample has the field, or the numbers of rows differ.
+    """
+    matrix = _user_array(Path(path))
+    query = "SELECT id, metadata->>? AS value FROM samples WHERE json_exists(metadata, ?)"
+    pointer = '$."' + field.replace('"', '\\"') + '"'
+    frame = corpus.query(query, pointer, pointer).drop_nulls("value")
+    if frame.is_empty():
+        raise CorpusError(
+            f"No sample has a metadata field {field!r}.", fix="see one: winnow inspect CORPUS --limit 1 --json"
+        )
+    rows = _rows_of(frame["value"], len(matrix))
+    if rows is None:
+        raise CorpusError(
+            f"{path} has {len(matrix):,} rows, but {frame.height:,} samples have the field {field!r}.",
+            fix="write one row per sample that has the field, in the field's order",
+        )
+    name = name or default_name(Path(path).stem)
+    folder = corpus.path / "embeddings" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "vectors.npy", np.asarray(matrix[rows], dtype=np.float32))
+    np.save(folder / "ids.npy", np.array(frame["id"].to_list()))
+    about = {"name": name, "model": f"file:{Path(path).name}", "text": f"by {field}", "samples": frame.height}
+    (folder / "about.json").write_text(json.dumps({**about, "dimensions": int(matrix.shape[1])}))
+    return EmbedReport(name, about["model"], about["text"], int(matrix.shape[1]), frame.height, 0)
+
+
+def _user_array(path: Path) -> np.ndarray:
+    try:
+        matrix: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CorpusError(
+            f"{path} is no array that can be read: {error}.", fix="write it with numpy.save(path, float32 array)"
+        ) from None
+    if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.number) or not np.isfinite(matrix).all():
+        raise CorpusError(
+            f"{path} holds an array of shape {matrix.shape} and type {matrix.dtype}, or numbers that are not finite.",
+            fix="give a 2-D array of finite numbers, one row per sample",
+        )
+    return matrix
+
+
+def _rows_of(values: pl.Series, rows: int) -> np.ndarray | None:
+    whole = values.cast(pl.Int64, strict=False)
+    if whole.null_count() == 0 and whole.is_unique().all() and bool((whole >= 0).all() and (whole < rows).all()):
+        return whole.to_numpy()
+    if len(values) != rows:
+        return None
+    numbers = values.cast(pl.Float64, strict=False)
+    order = (numbers if numbers.null_count() == 0 else values).arg_sort().to_numpy()
+    places = np.empty(rows, np.int64)
+    places[order] = np.arange(rows)
+    return places
+
+
+def embeddings(corpus: Corpus) -> list[dict[str, Any]]:
+    """What is in each embedding (name, model, text, dimensions, samples), the latest last."""
+    files = sorted((corpus.path / "embeddings").glob("*/about.json"), key=lambda p: p.stat().st_mtime)
+    return [json.loads(file.read_text()) for file in files]
+
+
+def vectors_of(corpus: Corpus, name: str | None = None) -> Vectors:
+    """A stored embedding; the latest one when no name is given.
+
+    Raises:
+        CorpusError: there is none.
+    """
+    known = {about["name"]: about for about in embeddings(corpus)}
+    if not known:
+        raise CorpusError("The corpus has no embedding.", fix=f"winnow embed {corpus.path}")
+    name = name or list(known)[-1]
+    if name not in known:
+        raise unknown("embedding", name, known, CorpusError)
+    folder = corpus.path / "embeddings" / name
+    return Vectors(name, known[name]["model"], _ids(folder), np.load(folder / "vectors.npy", mmap_mode="r"))
+
+
+def _about(folder: Path) -> dict[str, Any] | None:
+    path = folder / "about.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _ids(folder: Path) -> list[str]:
+    path = folder / "ids.npy"
+    return np.load(path).tolist() if path.exists() else []
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted((folder / "parts").glob("[0-9]*.npy"))
+
+
+def _ids_of(part: Path) -> Path:
+    return part.with_name(f"ids-{part.name}")

@@ -1,0 +1,137 @@
+"""Scoring: measure every sample once, and keep with each number what made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from curation.corpus import Corpus, run_id
+from curation.errors import OperatorError
+from curation.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from curation.operators import Scorer
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """What a scoring run measured now, and what it could not."""
+
+    scorer: str
+    run: str
+    columns: tuple[str, ...]
+    scored: int
+    """Samples that got a number in this call."""
+    unscored: dict[str, int]
+    """Reason -> samples of this call that got none."""
+    already: int
+    """Samples that this run had measured before."""
+
+
+def score(
+    corpus: Corpus,
+    scorer: Scorer,
+    *,
+    where: str | None = None,
+    folder: Path | None = None,
+    progress: Progress = silent,
+) -> ScoreReport:
+    """Measure the samples that this scorer, with these parameters and this model, has not measured yet.
+
+    Each batch is written to a shard in `folder` and then taken into the corpus in one transaction, so that a killed run
+    goes on where it stopped. Scoring twice scores nothing.
+
+    Args:
+        corpus: whose samples.
+        scorer: with its parameters.
+        where: a condition on the samples; all of them when null.
+        folder: for `in.parquet` and the shards; `jobs/score-RUN` in the corpus when null.
+        progress: told the samples measured so far.
+
+    Raises:
+        WinnowError: the condition is wrong, or the scorer lacks its model or file.
+    """
+    scorer = scorer.in_corpus(corpus.path)
+    columns = scorer.columns
+    run = run_id(scorer.spec_json(), scorer.fingerprint())
+    model = scorer.model_dump().get("model")
+    corpus.begin_scoring(run, scorer.name, scorer.spec_json(), model, columns)
+    folder = folder or corpus.path / "jobs" / f"score-{run}"
+    folder.mkdir(parents=True, exist_ok=True)
+    _take_left_over(corpus, run, folder)
+    pending = corpus.unscored(run, scorer.needs, where)
+    already = corpus.count(where) - pending.height
+    main = next(iter(columns))
+    done = scored = 0
+    for number, batch in _batches(pending, run, folder, scorer.batch_rows):
+        measured = checked(scorer, batch)
+        shard = f"out-{run}-{number:05d}.parquet"
+        _write(measured, folder / shard)
+        corpus.add_scores(run, shard, measured)
+        done += batch.height
+        scored += measured.height - measured[main].null_count()
+        progress(done, pending.height, f"{scorer.name}: {done:,} of {pending.height:,} samples")
+    corpus.refresh_scores()
+    unscored = _reasons(folder, run, pending) if done > scored else {}
+    return ScoreReport(scorer.name, run, tuple(columns), scored, unscored, already)
+
+
+def checked(scorer: Scorer, batch: pl.DataFrame) -> pl.DataFrame:
+    """One batch measured, held to the contract: same rows, same order, the promised columns, a reason for each null.
+
+    Raises:
+        OperatorError: the scorer broke the contract.
+    """
+    measured = scorer.score(batch)
+    names = list(scorer.columns)
+    if "reason" not in measured.columns:
+        measured = measured.with_columns(pl.lit(None, dtype=pl.String).alias("reason"))
+    if not measured["id"].equals(batch["id"]) or set(measured.columns) != {"id", *names, "reason"}:
+        raise OperatorError(
+            f"The scorer {scorer.name!r} answered with other rows or columns than it was asked for.",
+            fix="let score() return one row per sample in the same order, with the id and its columns",
+        )
+    floats = [pl.col(n).fill_nan(None) for n in names if measured[n].dtype.is_float()]
+    measured = measured.with_columns(floats).select("id", *names, "reason")
+    unexplained = pl.col(names[0]).is_null() & pl.col("reason").is_null()
+    return measured.with_columns(
+        pl.when(unexplained).then(pl.lit("could not be measured")).otherwise(pl.col("reason")).alias("reason")
+    )
+
+
+def _batches(pending: pl.DataFrame, run: str, folder: Path, rows: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    if pending.is_empty():
+        return
+    _write(pending, folder / "in.parquet")
+    first = 1 + max((int(p.stem[-5:]) for p in _shards(run, folder)), default=0)
+    for number, start in enumerate(range(0, pending.height, rows), first):
+        yield number, pending.slice(start, rows)
+
+
+def _take_left_over(corpus: Corpus, run: str, folder: Path) -> None:
+    # A shard that was written but not taken: the process was killed in between.
+    taken = corpus.shards(run)
+    for path in _shards(run, folder):
+        if path.name not in taken:
+            corpus.add_scores(run, path.name, pl.read_parquet(path))
+
+
+def _shards(run: str, folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"out-{run}-*.parquet"))
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    partial = path.with_name(f".{path.name}")
+    frame.write_parquet(partial)
+    partial.replace(path)
+
+
+def _reasons(folder: Path, run: str, pending: pl.DataFrame) -> dict[str, int]:
+    shards = pl.concat([pl.read_parquet(p, columns=["id", "reason"]) for p in _shards(run, folder)])
+    mine = shards.join(pending.select("id"), on="id", how="semi").drop_nulls("reason")
+    counts = mine["reason"].value_counts(sort=True)
+    return dict(counts.iter_rows())

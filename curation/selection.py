@@ -1,0 +1,235 @@
+"""Selection: choose samples for a purpose, say why the others were left, and compare choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+import polars as pl
+
+from curation.corpus import Corpus, quoted, run_id
+from curation.embedding import vectors_of
+from curation.errors import CorpusError, OperatorError, unknown
+from curation.operators import Pool, Selection, Selector
+from curation.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class SelectReport:
+    """A stored selection."""
+
+    name: str
+    selector: str
+    ids: list[str]
+    """Best first."""
+    rejected: dict[str, str]
+    """id -> why it was left."""
+    pool: int
+    """Candidates: samples of the working set that are not held out."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Stored selections side by side."""
+
+    sizes: pl.DataFrame
+    """name, selector, samples, tokens (null unless `length` was scored)."""
+    overlap: pl.DataFrame
+    """a, b, common (samples in both), jaccard (0..1); every pair, each with itself too."""
+    scores: pl.DataFrame
+    """name, column, mean, pool_mean: of every numeric score."""
+    sources: pl.DataFrame
+    """name, source, samples, share (0..1)."""
+
+
+def select(
+    corpus: Corpus,
+    selector: Selector,
+    budget: int | float | str,
+    *,
+    name: str,
+    where: str | None = None,
+    embedding: str | None = None,
+    progress: Progress = silent,
+) -> SelectReport:
+    """Choose samples and store the choice under a name; a selection of the same name is replaced.
+
+    Args:
+        corpus: to choose from.
+        selector: with its parameters.
+        budget: samples to keep: a number, or a share of the pool such as "5%".
+        name: what to call it.
+        where: the working set; the whole corpus when null. Held-out samples are never candidates.
+        embedding: for selectors that need vectors; the only or the latest one when null.
+        progress: told the steps.
+
+    Raises:
+        CorpusError: a column or embedding is missing, or the pool is smaller than the budget.
+        OperatorError: the budget is no number.
+    """
+    if not name.strip():
+        raise CorpusError("A selection needs a name.", fix="add --name NAME")
+    progress(0, 3, "reading the pool")
+    pool, left = _pool(corpus, selector, where, embedding)
+    keep = samples_in(budget, len(pool))
+    if keep > len(pool):
+        raise CorpusError(
+            f"{keep:,} samples are asked for, but the pool has only {len(pool):,}.", fix=f"ask for at most {len(pool)}"
+        )
+    progress(1, 3, f"{selector.name}: choosing {keep:,} of {len(pool):,} samples")
+    chosen = checked(selector, selector.select(pool, keep), pool, keep)
+    rejected = {**chosen.rejected, **left}
+    progress(2, 3, "storing the selection")
+    corpus.save_selection(name, selector.spec_json(), where, len(pool), chosen.ids, rejected)
+    progress(3, 3, f"{name}: {keep:,} samples")
+    return SelectReport(name, selector.name, chosen.ids, rejected, len(pool))
+
+
+def samples_in(budget: int | float | str, pool: int) -> int:
+    """A budget as a number of samples.
+
+    Raises:
+        OperatorError: it is no positive number or share.
+    """
+    text = str(budget).strip().replace("_", "").replace(",", "")
+    try:
+        keep = round(float(text[:-1]) / 100 * pool) if text.endswith("%") else int(text)
+    except ValueError:
+        keep = 0
+    if keep < 1:
+        raise OperatorError(
+            f"The budget {budget!r} is not a number of samples.",
+            fix="give a number, such as 500, or a share, such as 5%",
+        )
+    return keep
+
+
+def checked(selector: Selector, chosen: Selection, pool: Pool, budget: int) -> Selection:
+    """A selection held to the contract: the exact budget, no sample twice, a reason for every other one.
+
+    Raises:
+        OperatorError: the selector broke it.
+    """
+    ids = set(pool.frame["id"])
+    kept = set(chosen.ids)
+    if len(chosen.ids) != budget or len(kept) != budget or not kept <= ids or ids - kept != set(chosen.rejected):
+        raise OperatorError(
+            f"The selector {selector.name!r} did not choose exactly {budget} different samples with a reason for the others.",
+            fix="mend its select()",
+        )
+    return chosen
+
+
+def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str | None) -> tuple[Pool, dict[str, str]]:
+    known = corpus.columns()
+    for column in selector.needs:
+        if column not in known:
+            raise unscored_column(corpus, column)
+    columns = list(dict.fromkeys(["id", "source", *selector.needs, "held_out"]))
+    frame = corpus.frame(columns, where=where).sort("id")
+    left = dict.fromkeys(frame.filter("held_out")["id"], "held out for evaluation")
+    frame = frame.filter(~pl.col("held_out"))
+    if frame.is_empty():
+        raise CorpusError("No sample is in the pool.", fix="widen the filter, or ingest more files")
+    if not selector.needs_vectors:
+        return Pool(frame), left
+    vectors = vectors_of(corpus, embedding)
+    place = pl.DataFrame({"id": vectors.ids, "place": np.arange(len(vectors.ids))})
+    frame = frame.join(place, on="id", how="left", maintain_order="left")
+    left |= dict.fromkeys(frame.filter(pl.col("place").is_null())["id"], f"no vector in the embedding {vectors.name!r}")
+    frame = frame.drop_nulls("place")
+    return Pool(frame.drop("place"), np.asarray(vectors.matrix[frame["place"].to_numpy()], np.float32)), left
+
+
+def unscored_column(corpus: Corpus, column: str) -> CorpusError:
+    """The error for a column that no scorer has written, with the command that writes it."""
+    scorers = {"length": "length", "ifd": "ifd", "heuristics": "heuristics"}
+    scorer = next((s for prefix, s in scorers.items() if column.startswith(prefix)), None)
+    if scorer:
+        fix = f"winnow score {corpus.path} {scorer}"
+    else:
+        fix = unknown("column", column, corpus.score_columns()).fix
+    return CorpusError(f"The corpus has no column {column!r}.", fix=fix)
+
+
+def hold_out(corpus: Corpus, budget: int | float | str, *, seed: int = 0) -> HoldOutReport:
+    """Set samples aside for evaluation, each source with its share, before anything is chosen.
+
+    Which ones depends on the seed and the ids alone. Asking for as many as are held out already changes nothing.
+
+    Raises:
+        OperatorError: the budget is no number of samples, or more than there are.
+    """
+    frame = corpus.frame(["id", "source", "held_out"])
+    keep = samples_in(budget, frame.height)
+    if keep >= frame.height:
+        raise OperatorError(f"{keep:,} of {frame.height:,} samples can't be held out.", fix="leave some to select from")
+    before = int(frame["held_out"].sum())
+    ranked = frame.with_columns(
+        pl.Series("draw", [run_id(str(seed), i) for i in frame["id"]]), pl.len().over("source").alias("size")
+    ).with_columns((pl.col("draw").rank("ordinal").over("source") - 0.5).truediv("size").alias("place"))
+    free = ranked.filter(~pl.col("held_out")).sort("place", "draw")
+    new = free["id"].head(max(0, keep - before)).to_list()
+    corpus.hold_out(new)
+    by_source = corpus.query(
+        "SELECT source, count(*) AS n FROM everything WHERE held_out GROUP BY source ORDER BY source"
+    )
+    return HoldOutReport(len(new), before + len(new), dict(by_source.iter_rows()))
+
+
+@dataclass(frozen=True)
+class HoldOutReport:
+    """What is held out now."""
+
+    added: int
+    held_out: int
+    by_source: dict[str, int]
+
+
+def compare(corpus: Corpus, names: Sequence[str]) -> Comparison:
+    """Stored selections side by side, against the pool.
+
+    Raises:
+        CorpusError: one does not exist.
+    """
+    saved = {name: corpus.selection(name) for name in names}
+    ids = {name: set(selection.ids) for name, selection in saved.items()}
+    overlap = [_overlap(a, b, ids) for a, b in combinations_with_replacement(names, 2)]
+    numeric = [c for c, kind in corpus.score_columns().items() if kind in NUMERIC]
+    means = ", ".join(f"avg({quoted(c)}::DOUBLE) AS {quoted(c)}" for c in numeric)
+    by_name = "FROM everything JOIN selected USING (id) WHERE name IN (SELECT unnest(?)) GROUP BY name"
+    scores = corpus.query(f"SELECT name{', ' if means else ''}{means} {by_name}", list(names))
+    pool = corpus.query(f"SELECT {means} FROM everything WHERE NOT held_out") if means else pl.DataFrame()
+    tokens = "sum(length_tokens)::BIGINT" if "length_tokens" in numeric else "NULL::BIGINT"
+    sizes = corpus.query(f"SELECT name, count(*) AS samples, {tokens} AS tokens {by_name}", list(names))
+    sources = corpus.query(
+        f"SELECT name, source, count(*) AS samples {by_name}, source ORDER BY name, samples DESC, source", list(names)
+    )
+    selectors = pl.DataFrame({"name": list(names), "selector": [saved[n].operator["name"] for n in names]})
+    return Comparison(
+        sizes=selectors.join(sizes, on="name", maintain_order="left"),
+        overlap=pl.DataFrame(overlap, schema=["a", "b", "common", "jaccard"], orient="row"),
+        scores=_means(scores, pool, names, numeric),
+        sources=sources.with_columns((pl.col("samples") / pl.col("samples").sum().over("name")).alias("share")),
+    )
+
+
+NUMERIC = frozenset({"DOUBLE", "FLOAT", "BIGINT", "INTEGER", "BOOLEAN"})
+
+
+def _overlap(a: str, b: str, ids: Mapping[str, set[str]]) -> tuple[str, str, int, float]:
+    common = len(ids[a] & ids[b])
+    union = len(ids[a] | ids[b])
+    return a, b, common, common / union if union else 0.0
+
+
+def _means(scores: pl.DataFrame, pool: pl.DataFrame, names: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
+    rows = {row["name"]: row for row in scores.iter_rows(named=True)}
+    overall = pool.row(0, named=True) if pool.height else {}
+    return pl.DataFrame(
+        [(name, column, rows.get(name, {}).get(column), overall.get(column)) for name in names for column in columns],
+        schema={"name": pl.String, "column": pl.String, "mean": pl.Float64, "pool_mean": pl.Float64},
+        orient="row",
+    )

@@ -1,0 +1,12 @@
+"""The selectors. A new one is a file with a class, and its entry in `SELECTORS`."""
+
+from __future__ import annotations
+
+from curation.operators import Selector
+from curation.selectors.k_center import KCenter
+from curation.selectors.longest import Longest
+from curation.selectors.random import Random
+from curation.selectors.stratified import Stratified
+from curation.selectors.top_k import TopK
+
+SELECTORS: tuple[type[Selector], ...] = (Random, Stratified, Longest, TopK, KCenter)

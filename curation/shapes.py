@@ -1,0 +1,287 @@
+"""The shapes that fine-tuning data comes in, and how a row of each becomes a sample.
+
+Covers: Alpaca, ShareGPT, messages, prompt/completion, question/answer, preference pairs (as texts, turns or whole
+conversations), judged conversations (KTO), prompts without an answer. What a shape does not know stays in metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from curation.sample import Message, Sample
+
+Row = dict[str, Any]
+
+ROLE_NAMES = {
+    "system": "system", "developer": "system",
+    "user": "user", "human": "user", "prompter": "user",
+    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bard": "assistant", "bing": "assistant",
+    "model": "assistant", "bot": "assistant", "function_call": "assistant",
+    "tool": "tool", "function": "tool", "observation": "tool", "function_response": "tool", "ipython": "tool",
+}  # fmt: skip
+
+MAPPABLE = (
+    "instruction", "input", "output", "prompt", "completion", "question", "answer", "response", "messages",
+    "conversations", "chosen", "rejected", "system", "tools", "label", "tags", "source",
+)  # fmt: skip
+"""Names that `--map NAME=COLUMN` can give to a column."""
+
+
+class Unreadable(Exception):
+    """Why a row is no sample; ends in the `rejected` table."""
+
+
+def to_sample(row: Row, source: str, fields: Mapping[str, str] | None = None) -> Sample:
+    """The sample a row describes.
+
+    Args:
+        row: one row of a file.
+        source: where it comes from, unless `fields` maps a column to `source`.
+        fields: name from `MAPPABLE` -> column of the row that is meant by it.
+
+    Raises:
+        Unreadable: it has no known shape, or a value is not what its shape says.
+    """
+    if fields:
+        row = renamed(row, fields)
+    shape = shape_of(row)
+    if shape is None:
+        raise Unreadable(f"no known shape: it has {', '.join(map(str, row)) or 'no columns'}")
+    used = {"tags"}
+    messages, rejected = SHAPES[shape](row, used)
+    if not any(m.content or m.tool_calls for m in messages):
+        raise Unreadable("it has no text")
+    label = row.get("label") if isinstance(row.get("label"), bool) else None
+    tools = row.get("tools")
+    metadata = {key: value for key, value in row.items() if key not in used}
+    for known in ("tools", "label", "source"):
+        if known in metadata and (known != "label" or label is not None) and (known != "source" or fields):
+            del metadata[known]
+    if row.get("input") and shape == "alpaca":
+        metadata["input"] = row["input"]
+    return Sample(
+        messages=tuple(messages),
+        rejected=None if rejected is None else tuple(rejected),
+        label=label,
+        tools=None if not tools else _json_text(tools),
+        shape=shape,
+        source=str(row["source"]) if fields and "source" in fields and row.get("source") else source,
+        tags=_tags(row, metadata),
+        metadata=metadata,
+    )
+
+
+def shape_of(row: Row) -> str | None:
+    """The name of the shape a row has, judged by its columns; null if none fits."""
+    if row.get("chosen") is not None and row.get("rejected") is not None:
+        return "preference"
+    if isinstance(row.get("messages"), list):
+        return "messages"
+    if isinstance(row.get("conversations"), list):
+        return "sharegpt"
+    for shape, asked, answers in PAIRS:
+        if _is_given(row, asked):
+            if any(_is_given(row, a) for a in answers) or not _may_hold_an_answer(row, asked, answers):
+                return shape
+            return None
+    return None
+
+
+PAIRS = (
+    ("alpaca", "instruction", ("output", "response")),
+    ("prompt-completion", "prompt", ("completion", "response")),
+    ("question-answer", "question", ("answer", "response")),
+)
+
+
+def pair_columns(row: Row) -> tuple[str, str, str] | None:
+    """(shape, column of the question, column of the answer) of a row that is nothing but a plain pair and metadata."""
+    if any(name in row for name in ("system", "history", "tools", "tags", "label")):
+        return None
+    shape = shape_of(row)
+    for name, asked, answers in PAIRS:
+        if name == shape:
+            answer = next((a for a in answers if _is_given(row, a)), None)
+            return None if answer is None else (name, asked, answer)
+    return None
+
+
+def _is_given(row: Row, name: str) -> bool:
+    return row.get(name) is not None
+
+
+def _may_hold_an_answer(row: Row, asked: str, answers: tuple[str, ...]) -> bool:
+    # A prompt may stand alone, but not beside a column of text that we would quietly take for metadata.
+    known = {asked, "input", "system", "tags", "tools", *answers}
+    rest = [value for name, value in row.items() if name not in known]
+    return any((isinstance(v, str) and " " in v.strip()) or (isinstance(v, list | dict) and v) for v in rest)
+
+
+def _pair(row: Row, used: set[str], asked: str, answers: tuple[str, ...]) -> list[Message]:
+    used.update((asked, "system", "history"))
+    prompt = row[asked]
+    answer_name = next((a for a in answers if _is_given(row, a)), None)
+    turns = _system(row)
+    for old in row.get("history") or ():
+        if not isinstance(old, list | tuple) or len(old) != 2:
+            raise Unreadable("history is not a list of [question, answer] pairs")
+        turns += [Message("user", _text(old[0], "history")), Message("assistant", _text(old[1], "history"))]
+    if isinstance(prompt, list):
+        turns += [_message(m) for m in prompt]
+    else:
+        turns.append(Message("user", _text(prompt, asked)))
+    if answer_name is not None:
+        used.add(answer_name)
+        answer = row[answer_name]
+        turns += (
+            [_message(m) for m in answer]
+            if isinstance(answer, list)
+            else [Message("assistant", _text(answer, answer_name))]
+        )
+    return turns
+
+
+def _from_alpaca(row: Row, used: set[str]) -> tuple[list[Message], None]:
+    used.update(("instruction", "input"))
+    extra = row.get("input")
+    if extra:
+        row = {**row, "instruction": f"{_text(row['instruction'], 'instruction')}\n\n{_text(extra, 'input')}"}
+    return _pair(row, used, "instruction", ("output", "response")), None
+
+
+def _from_prompt_completion(row: Row, used: set[str]) -> tuple[list[Message], None]:
+    return _pair(row, used, "prompt", ("completion", "response")), None
+
+
+def _from_question_answer(row: Row, used: set[str]) -> tuple[list[Message], None]:
+    return _pair(row, used, "question", ("answer", "response")), None
+
+
+def _from_turns(name: str) -> Callable[[Row, set[str]], tuple[list[Message], None]]:
+    def convert(row: Row, used: set[str]) -> tuple[list[Message], None]:
+        used.update((name, "system"))
+        return _system(row) + [_message(m) for m in row[name]], None
+
+    return convert
+
+
+def _from_preference(row: Row, used: set[str]) -> tuple[list[Message], list[Message]]:
+    used.update(("chosen", "rejected", "system"))
+    chosen, rejected = _answer(row["chosen"], "chosen"), _answer(row["rejected"], "rejected")
+    prompt = _prompt(row, used)
+    if prompt is None:
+        shared = 0
+        while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+            shared += 1
+        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
+    if not prompt:
+        raise Unreadable(
+            "chosen and rejected have no prompt in common, and no prompt, instruction or question is given"
+        )
+    if not chosen or not rejected:
+        raise Unreadable("chosen and rejected are the same conversation")
+    return _system(row) + prompt + chosen, rejected
+
+
+def _prompt(row: Row, used: set[str]) -> list[Message] | None:
+    for name in ("prompt", "instruction", "question", "messages", "conversations"):
+        value = row.get(name)
+        if value is None:
+            continue
+        used.add(name)
+        if isinstance(value, list):
+            return [_message(m) for m in value]
+        text = _text(value, name)
+        if name == "instruction" and row.get("input"):
+            used.add("input")
+            text = f"{text}\n\n{_text(row['input'], 'input')}"
+        return [Message("user", text)]
+    return None
+
+
+SHAPES: dict[str, Callable[[Row, set[str]], tuple[list[Message], list[Message] | None]]] = {
+    "alpaca": _from_alpaca,
+    "sharegpt": _from_turns("conversations"),
+    "messages": _from_turns("messages"),
+    "prompt-completion": _from_prompt_completion,
+    "question-answer": _from_question_answer,
+    "preference": _from_preference,
+}
+
+
+def _answer(value: Any, name: str) -> list[Message]:
+    if isinstance(value, list):
+        return [_message(m) for m in value]
+    if isinstance(value, dict):
+        return [_message(value)]
+    return [Message("assistant", _text(value, name))]
+
+
+def _system(row: Row) -> list[Message]:
+    system = row.get("system")
+    return [Message("system", _text(system, "system"))] if system else []
+
+
+def _message(turn: Any) -> Message:
+    if not isinstance(turn, dict):
+        raise Unreadable(f"a turn is {_kind(turn)}, not an object with a role and a content")
+    said = turn.get("role", turn.get("from"))
+    role = ROLE_NAMES.get(said.lower()) if isinstance(said, str) else None
+    if role is None:
+        raise Unreadable(f"unknown role {said!r}")
+    content = turn.get("content", turn.get("value"))
+    if said == "function_call":
+        return Message(role, "", None, _json_text(content))
+    calls, reasoning = turn.get("tool_calls"), turn.get("reasoning", turn.get("reasoning_content"))
+    if content is None and not calls:
+        raise Unreadable(f"a turn of the {role} has no content")
+    return Message(
+        role, "" if content is None else _parts(content), reasoning or None, _json_text(calls) if calls else None
+    )
+
+
+def _parts(content: Any) -> str:
+    if not isinstance(content, list):
+        return _text(content, "content")
+    texts = [p.get("text") if isinstance(p, dict) and p.get("type", "text") == "text" else None for p in content]
+    if any(not isinstance(t, str) for t in texts):
+        raise Unreadable("a turn has a part that is not text (images and audio are not supported)")
+    return "\n".join(t for t in texts if t is not None)
+
+
+def _text(value: Any, name: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise Unreadable(f"{name} is {_kind(value)}, not text")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    return {"dict": "an object", "list": "a list", "bool": "a boolean"}.get(type(value).__name__, type(value).__name__)
+
+
+def _json_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _tags(row: Row, metadata: Row) -> tuple[str, ...]:
+    tags = row.get("tags")
+    if isinstance(tags, list) and all(isinstance(t, str) for t in tags):
+        return tuple(dict.fromkeys(tags))
+    if tags is not None:
+        metadata["tags"] = tags
+    return ()
+
+
+def renamed(row: Row, fields: Mapping[str, str]) -> Row:
+    """The row with the mapped columns under the names they are mapped to."""
+    if not fields:
+        return row
+    columns = set(fields.values())
+    renamed = {key: value for key, value in row.items() if key not in columns and key not in fields}
+    return renamed | {name: row[column] for name, column in fields.items() if column in row}

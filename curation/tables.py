@@ -1,0 +1,72 @@
+"""The tables of a corpus database, and the SQL that keeps the derived ones in step."""
+
+from __future__ import annotations
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS samples (
+    position BIGINT, id VARCHAR,
+    messages STRUCT("role" VARCHAR, "content" VARCHAR, reasoning VARCHAR, tool_calls VARCHAR)[],
+    rejected STRUCT("role" VARCHAR, "content" VARCHAR, reasoning VARCHAR, tool_calls VARCHAR)[],
+    label BOOLEAN, tools VARCHAR, instruction VARCHAR, response VARCHAR, shape VARCHAR, source VARCHAR,
+    "row" BIGINT, parents VARCHAR[], operator VARCHAR, metadata VARCHAR, turns INTEGER, response_chars INTEGER, script VARCHAR,
+    batch VARCHAR, added_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS duplicates (
+    id VARCHAR, source VARCHAR, "row" BIGINT, metadata VARCHAR, batch VARCHAR, added_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS rejected ("file" VARCHAR, line BIGINT, reason VARCHAR, "text" VARCHAR, batch VARCHAR,
+    added_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS batches (batch VARCHAR, "file" VARCHAR, sha256 VARCHAR, shape VARCHAR, added BIGINT,
+    duplicates BIGINT, rejected BIGINT, added_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS tags (id VARCHAR, tag VARCHAR, origin VARCHAR, added_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS held_out (id VARCHAR, added_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS score_runs (run VARCHAR, scorer VARCHAR, operator VARCHAR, model VARCHAR,
+    columns VARCHAR[], types VARCHAR[], started_at TIMESTAMP, used_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS scores (id VARCHAR);
+CREATE TABLE IF NOT EXISTS shards (run VARCHAR, shard VARCHAR, "rows" BIGINT, taken_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS selections (name VARCHAR, operator VARCHAR, budget BIGINT, working_set VARCHAR, pool BIGINT,
+    created_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS selected (name VARCHAR, "rank" BIGINT, id VARCHAR);
+CREATE TABLE IF NOT EXISTS not_selected (name VARCHAR, id VARCHAR, reason VARCHAR);
+CREATE TABLE IF NOT EXISTS mixes (name VARCHAR, manifest VARCHAR, created_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS synthesis_runs (run VARCHAR, operator VARCHAR, model VARCHAR, started_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS synthesis_rejected (run VARCHAR, id VARCHAR, instruction VARCHAR, response VARCHAR,
+    parents VARCHAR[], rejected_by VARCHAR, detail VARCHAR, metadata VARCHAR, added_at TIMESTAMP);
+"""
+
+KNOWN_IDS = """
+CREATE OR REPLACE TEMP TABLE known_ids AS SELECT DISTINCT id FROM samples SEMI JOIN incoming_frame USING (id)"""
+
+INSERT_SAMPLES = """
+INSERT INTO samples BY NAME
+SELECT (SELECT coalesce(max(position), 0) FROM samples) + ordinal + 1 AS position,
+    id, messages, rejected, label, tools, instruction, response, shape, source, "row", parents, operator, metadata,
+    coalesce(len(messages), 2) AS turns, length(response)::INTEGER AS response_chars, script, ? AS batch, now()::TIMESTAMP AS added_at
+FROM incoming_frame ANTI JOIN known_ids USING (id) WHERE first_of_id"""
+
+INSERT_DUPLICATES = """
+INSERT INTO duplicates
+SELECT i.id, i.source, i."row", i.metadata, ?, now()::TIMESTAMP
+FROM incoming_frame i
+WHERE (NOT first_of_id OR id IN (SELECT id FROM known_ids))
+  AND NOT EXISTS (SELECT 1 FROM samples s WHERE s.id = i.id AND s.source = i.source AND s."row" = i."row")
+  AND NOT EXISTS (SELECT 1 FROM duplicates d WHERE d.id = i.id AND d.source = i.source AND d."row" = i."row")"""
+
+INSERT_TAGS = """
+INSERT INTO tags
+SELECT DISTINCT i.id, unnest(i.tags), 'ingest', now()::TIMESTAMP FROM incoming_frame i ANTI JOIN known_ids USING (id)
+WHERE first_of_id AND len(i.tags) > 0"""
+
+ADDED = """
+SELECT (SELECT count(*) FROM incoming_frame) AS n,
+    (SELECT count(*) FROM incoming_frame ANTI JOIN known_ids USING (id) WHERE first_of_id) AS added"""
+
+VIEW = """
+CREATE OR REPLACE VIEW everything AS
+SELECT samples.* REPLACE (
+        coalesce(samples.messages, [
+            {{'role': 'user', 'content': instruction, 'reasoning': NULL, 'tool_calls': NULL}},
+            {{'role': 'assistant', 'content': response, 'reasoning': NULL, 'tool_calls': NULL}}]) AS messages),
+    tagged.tags, held_out.id IS NOT NULL AS held_out{columns}
+FROM samples
+LEFT JOIN (SELECT id, list(tag ORDER BY tag) AS tags FROM tags GROUP BY id) tagged USING (id)
+LEFT JOIN held_out USING (id)
+LEFT JOIN scores USING (id)"""

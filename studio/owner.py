@@ -1,0 +1,74 @@
+"""The studio's side of the corpus database: it keeps the file open and runs what commands and jobs send over loopback."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hmac
+import os
+import secrets
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.corpus import Corpus
+from curation.database import OWNER, Owner, answer, owner_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+_served: dict[Path, Corpus] = {}
+_serving = threading.Lock()
+
+
+def serve(path: Path | str) -> Corpus:
+    """Open a corpus in this process and keep it open until the process ends; opening it again gives the same one.
+
+    Raises:
+        CorpusError: there is no corpus, or another studio has it open.
+    """
+    with _serving:
+        corpus = Corpus(path)
+        if corpus.path not in _served:
+            connection = corpus.database.hold()
+            token = secrets.token_urlsafe(32)
+            server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(connection, corpus.path, token))
+            threading.Thread(target=server.serve_forever, daemon=True, name="corpus owner").start()
+            Owner(os.getpid(), server.server_address[1], token).write(corpus.path)
+            atexit.register(_leave, corpus.path)
+            _served[corpus.path] = corpus
+        return _served[corpus.path]
+
+
+def _leave(folder: Path) -> None:
+    owner = owner_of(folder)
+    if owner is not None and owner.pid == os.getpid():
+        with contextlib.suppress(OSError):
+            (folder / OWNER).unlink()
+
+
+def _answering(connection: duckdb.DuckDBPyConnection, folder: Path, token: str) -> type[BaseHTTPRequestHandler]:
+    class Answering(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._reply(200 if self._may_ask() else 403, b"")
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self._reply(*(answer(connection, folder, body) if self._may_ask() else (403, b"")))
+
+        def _may_ask(self) -> bool:
+            return hmac.compare_digest(self.headers.get("Authorization") or "", token)
+
+        def _reply(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class names it so)
+            """Say nothing: stderr is the studio's log."""
+
+    return Answering

@@ -1,0 +1,205 @@
+"""Stored selections side by side: what each takes, what they share, and samples one takes that another leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from curation.errors import WinnowError
+from studio import forms
+from studio.pages.distribution import shortened, text_columns
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+    from curation.corpus import Corpus
+    from curation.selection import Comparison
+
+EXAMPLES = 10
+SOURCES = 10
+"""Sources in the chart by name; the rest are summed up."""
+
+
+def section(corpus: Corpus) -> None:
+    """The part of the page that compares selections."""
+    st.subheader("Compare selections")
+    names = corpus.selections()
+    if not names:
+        st.caption("No selection is stored yet. Make two above, say one by a score and one at random, and compare them here.")
+        return
+    chosen = st.multiselect(
+        "Selections", names, default=names[-4:], key=f"compare_{len(names)}_{names[-1]}", persist_state="session"
+    )
+    if not chosen:
+        st.caption("Choose at least one selection.")
+        return
+    from curation.selection import compare
+
+    try:
+        compared = compare(corpus, chosen)
+    except WinnowError as error:
+        forms.show_error(error)
+        return
+    _sizes(compared)
+    scores, overlap = st.columns(2, gap="large")
+    with overlap:
+        _overlap(compared, chosen)
+        _sources(compared)
+    with scores:
+        _scores(compared, chosen)
+    _examples(corpus, chosen)
+
+
+def _sizes(compared: Comparison) -> None:
+    st.dataframe(
+        compared.sizes,
+        hide_index=True,
+        column_config={
+            "name": "Selection",
+            "selector": "Selector",
+            "samples": st.column_config.NumberColumn("Samples", format="localized"),
+            "tokens": st.column_config.NumberColumn("Tokens", format="localized", help="Sum of length_tokens."),
+        },
+        alt="Selector, samples and tokens of each selection",
+    )
+    if compared.sizes["tokens"].null_count():
+        st.caption("Tokens are empty until the scorer length has measured every chosen sample.")
+
+
+def _overlap(compared: Comparison, names: list[str]) -> None:
+    if len(names) < 2:
+        st.caption("Choose a second selection to see what the two share.")
+        return
+    st.markdown("**Overlap**: share of the row's samples that the column has too")
+    st.altair_chart(
+        overlap_chart(shares(compared, names), names), alt="Share of common samples for every pair of selections"
+    )
+
+
+def shares(compared: Comparison, names: list[str]) -> pl.DataFrame:
+    """Every ordered pair: a, b, common, share (of the samples of `a` that `b` has too)."""
+    import polars as pl
+
+    sizes = dict(compared.sizes.select("name", "samples").iter_rows())
+    common = {}
+    for row in compared.overlap.iter_rows(named=True):
+        common[row["a"], row["b"]] = common[row["b"], row["a"]] = row["common"]
+    rows = [(a, b, common[a, b], common[a, b] / sizes[a] if sizes[a] else 0.0) for a in names for b in names]
+    return pl.DataFrame(rows, schema=["a", "b", "common", "share"], orient="row")
+
+
+def overlap_chart(pairs: pl.DataFrame, names: list[str]) -> alt.LayerChart:
+    """A matrix with a number in each cell, so that colour is never alone."""
+    import altair as alt
+
+    base = alt.Chart(pairs).encode(
+        x=alt.X("b:N", sort=names, title=None, axis=alt.Axis(orient="top", labelAngle=0, labelLimit=110)),
+        y=alt.Y("a:N", sort=names, title=None, axis=alt.Axis(labelLimit=140)),
+        tooltip=["a", "b", alt.Tooltip("common:Q", format=",", title="common samples"), alt.Tooltip("share:Q", format=".1%")],
+    )
+    cells = base.mark_rect(cornerRadius=3, stroke=None).encode(
+        color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=["#E0E7FF", "#4338CA"]), legend=None)
+    )
+    text = base.mark_text(fontSize=12).encode(
+        text=alt.Text("share:Q", format=".0%"),
+        color=alt.condition("datum.share > 0.45", alt.value("#FFFFFF"), alt.value("#18181B")),
+    )
+    return alt.layer(cells, text).properties(height=40 + 40 * len(names))
+
+
+def _sources(compared: Comparison) -> None:
+    import altair as alt
+
+    st.markdown("**Sources**: share of each selection")
+    chart = (
+        alt.Chart(_fewer(compared.sources))
+        .mark_bar()
+        .encode(
+            x=alt.X("share:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=140)),
+            color=alt.Color("source:N", title=None, legend=alt.Legend(orient="bottom", columns=3, labelLimit=180)),
+            order=alt.Order("source:N"),
+            tooltip=["name", "source", alt.Tooltip("samples:Q", format=","), alt.Tooltip("share:Q", format=".1%")],
+        )
+        .properties(height=90 + 32 * compared.sizes.height)
+    )
+    st.altair_chart(chart, alt="Share of every source in each selection")
+
+
+def _fewer(sources: pl.DataFrame) -> pl.DataFrame:
+    """The largest sources by name and the others as one, so that the legend stays readable."""
+    import polars as pl
+
+    totals = sources.group_by("source").agg(pl.col("samples").sum()).sort("samples", "source", descending=[True, False])
+    named = totals["source"].head(SOURCES).implode()
+    label = pl.when(pl.col("source").is_in(named)).then(pl.col("source")).otherwise(pl.lit("other sources"))
+    grouped = sources.with_columns(label.alias("source")).group_by("name", "source", maintain_order=True)
+    return grouped.agg(pl.col("samples").sum(), pl.col("share").sum())
+
+
+def _scores(compared: Comparison, names: list[str]) -> None:
+    st.markdown("**Score means**: each selection beside the pool")
+    if compared.scores.is_empty():
+        st.caption("No score yet: run a scorer on the Score page.")
+        return
+    numbers = {name: st.column_config.NumberColumn(name, format="%.4g") for name in ("pool", *names)}
+    st.dataframe(
+        score_table(compared, names),
+        hide_index=True,
+        height="content",
+        column_config={"column": st.column_config.TextColumn("Score", width="medium"), **numbers},
+        alt="Mean of every score in the pool and in each selection",
+    )
+
+
+def score_table(compared: Comparison, names: list[str]) -> pl.DataFrame:
+    """One row per score: its mean in the pool and in each selection."""
+    import polars as pl
+
+    wide = compared.scores.pivot("name", index=["column", "pool_mean"], values="mean", maintain_order=True)
+    return wide.select("column", pl.col("pool_mean").alias("pool"), *names)
+
+
+def _examples(corpus: Corpus, names: list[str]) -> None:
+    if len(names) < 2:
+        return
+    st.markdown("**Samples that one takes and another leaves**")
+    taker_cell, leaver_cell = st.columns(2)
+    taker = taker_cell.selectbox("Taken by", names, key=f"taker_{'|'.join(names)}")
+    leaver = leaver_cell.selectbox("Left by", [n for n in names if n != taker], key=f"leaver_{taker}_{'|'.join(names)}")
+    rows = taken_and_left(corpus, taker, leaver)
+    if rows.is_empty():
+        st.caption(f"{leaver} has every sample that {taker} has.")
+        return
+    st.dataframe(
+        rows,
+        hide_index=True,
+        row_height=56,
+        column_config=text_columns(**_example_columns(leaver)),
+        alt=f"Samples taken by {taker} and left by {leaver}, with the reason",
+    )
+
+
+def _example_columns(leaver: str) -> dict[str, Any]:
+    return {
+        "rank": st.column_config.NumberColumn("Rank", width="small", help="Place in the selection that takes it."),
+        "reason": st.column_config.TextColumn(f"Why {leaver} left it", width="medium"),
+    }
+
+
+def taken_and_left(corpus: Corpus, taker: str, leaver: str) -> pl.DataFrame:
+    """The best-ranked samples that `taker` has and `leaver` has not, with the stored reason."""
+    return shortened(
+        corpus.query(
+            "SELECT mine.rank, coalesce(n.reason, 'not in its pool') AS reason, e.instruction, e.response, e.source, e.id "
+            "FROM (SELECT id, \"rank\" AS rank FROM selected WHERE name = ? "
+            "      AND id NOT IN (SELECT id FROM selected WHERE name = ?)) mine "
+            "JOIN everything e USING (id) LEFT JOIN (SELECT id, reason FROM not_selected WHERE name = ?) n USING (id) "
+            f"ORDER BY mine.rank LIMIT {EXAMPLES}",
+            taker,
+            leaver,
+            leaver,
+        )
+    )

@@ -1,0 +1,239 @@
+"""How a score is distributed: a histogram from the database, a threshold with what it leaves, and both ends of the scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from curation.corpus import condition, quoted, score_table
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+    from curation.corpus import Corpus
+
+BINS = 50
+ENDS = 10
+"""Samples shown from each end of a score."""
+TEXT = 400
+"""Characters of a text in a table; the whole one is on Browse."""
+NUMERIC = ("DOUBLE", "FLOAT", "DECIMAL", "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "HUGEINT", "UBIGINT", "UINTEGER")
+LONG_TAIL = 3
+"""A range this many times the middle 99 % is a long tail: it would press the rest into a few bins."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the values of a score lie in a working set."""
+
+    column: str
+    measured: int
+    unmeasured: int
+    low: float
+    high: float
+    first: float
+    """Lower edge of the first bin; smaller values are counted in that bin."""
+    last: float
+    """Upper edge of the last bin; larger values are counted in that bin."""
+    median: float
+    mean: float
+    whole: bool
+    """Whether all values are whole numbers."""
+
+    @property
+    def clipped(self) -> bool:
+        """Whether the outer bins hold values beyond their edges."""
+        return self.first > self.low or self.last < self.high
+
+
+def numeric_scores(corpus: Corpus) -> list[str]:
+    """Score columns that have a histogram."""
+    return [name for name, kind in corpus.score_columns().items() if kind == "BOOLEAN" or kind.startswith(NUMERIC)]
+
+
+def spread(corpus: Corpus, column: str, where: str | None) -> Spread | None:
+    """The range of a score; null where nothing in the working set was measured."""
+    value = f"{quoted(column)}::DOUBLE"
+    row = corpus.query(
+        f"SELECT count({value}) AS measured, count(*) - count({value}) AS unmeasured, min({value}) AS low, "
+        f"max({value}) AS high, quantile_cont({value}, 0.005) AS first, quantile_cont({value}, 0.995) AS last, "
+        f"median({value}) AS median, avg({value}) AS mean, coalesce(bool_and({value} = floor({value})), false) AS whole "
+        f"FROM everything{condition(where)}"
+    ).row(0, named=True)
+    if not row["measured"]:
+        return None
+    if row["high"] - row["low"] <= LONG_TAIL * (row["last"] - row["first"]) or row["first"] == row["last"]:
+        row["first"], row["last"] = row["low"], row["high"]
+    return Spread(column=column, **row)
+
+
+def histogram(corpus: Corpus, shape: Spread, where: str | None) -> pl.DataFrame:
+    """Counts per bin: low, high, samples. At most `BINS` rows leave the database."""
+    width = (shape.last - shape.first) / BINS or 1.0
+    if shape.whole:
+        width = float(max(1, math.ceil(width)))
+    place = f"least({BINS - 1}, greatest(0, floor(({quoted(shape.column)}::DOUBLE - ?) / ?)))::INTEGER"
+    counted = corpus.query(
+        f"SELECT {place} AS bin, count(*) AS samples FROM everything{condition(where)} "
+        f"{'AND' if condition(where) else 'WHERE'} {quoted(shape.column)} IS NOT NULL GROUP BY bin ORDER BY bin",
+        shape.first,
+        width,
+    )
+    low = counted["bin"] * width + shape.first
+    return counted.with_columns(low.alias("low"), (low + width).alias("high")).select("low", "high", "samples")
+
+
+def rule(column: str, side: str, threshold: float) -> str:
+    """The SQL condition of a threshold."""
+    name = column if column.isidentifier() else quoted(column)
+    return f"{name} {'>=' if side == 'at least' else '<='} {threshold:g}"
+
+
+def both(where: str | None, more: str) -> str:
+    """Two conditions as one."""
+    return f"({where}) AND {more}" if where else more
+
+
+def section(corpus: Corpus, where: str | None) -> None:
+    """The part of the page that shows one score."""
+    st.subheader("Distribution")
+    columns = numeric_scores(corpus)
+    if not columns:
+        st.caption("Nothing is scored yet. Run a scorer above: its histogram, best and worst samples appear here.")
+        return
+    column = st.selectbox("Score", columns, key="distribution_score", persist_state="session", width=360)
+    shape = spread(corpus, column, where)
+    if shape is None:
+        st.info(f"No sample of this working set has a number in {column}.")
+        _unmeasured(corpus, column, where)
+        return
+    _threshold(corpus, shape, where)
+    _ends(corpus, column, where)
+    if shape.unmeasured:
+        _unmeasured(corpus, column, where)
+
+
+@st.fragment
+def _threshold(corpus: Corpus, shape: Spread, where: str | None) -> None:
+    """A fragment, so that moving the slider asks for one count and draws nothing else."""
+    key = f"{shape.column}_{hash((where, shape.low, shape.high))}"
+    side_cell, slider_cell = st.columns([1, 3], vertical_alignment="bottom")
+    side = side_cell.segmented_control(
+        "Keep values", ["at least", "at most"], default="at least", required=True, key=f"side_{key}"
+    )
+    threshold = _slider(slider_cell, shape, key)
+    kept = rule(shape.column, side or "at least", threshold)
+    left = corpus.count(both(where, kept))
+    st.altair_chart(
+        _bars(histogram(corpus, shape, where), shape, side or "at least", threshold),
+        alt=f"Histogram of {shape.column} over {shape.measured:,} samples; {left:,} are kept by {kept}",
+    )
+    total = shape.measured + shape.unmeasured
+    numbers = st.columns(4)
+    numbers[0].metric("Kept by the threshold", f"{left:,}", help=kept)
+    numbers[1].metric("Share of the working set", f"{left / total:.1%}")
+    numbers[2].metric("Median", f"{shape.median:,.4g}")
+    numbers[3].metric("Not measured", f"{shape.unmeasured:,}")
+    if shape.clipped:
+        st.caption(f"The outer bars also count what lies beyond them: the values go from {shape.low:,.4g} to {shape.high:,.4g}.")
+    if st.button("Narrow the working set to these", icon=":material/filter_alt:", key=f"use_{key}"):
+        st.query_params["where"] = both(where, kept)
+        st.rerun()
+
+
+def _slider(cell: Any, shape: Spread, key: str) -> float:
+    low, high = shape.first, shape.last
+    if low == high:
+        cell.caption(f"Every measured sample has {low:,.4g}.")
+        return low
+    if shape.whole:
+        return float(cell.slider("Threshold", int(low), int(high), int(shape.median), key=f"at_{key}"))
+    step = 10.0 ** math.floor(math.log10((high - low) / 100))
+    decimals = max(0, -math.floor(math.log10(step)))
+    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    middle = round(min(max(shape.median, low), high), decimals)
+    return float(cell.slider("Threshold", low, high, middle, step, format=f"%.{decimals}f", key=f"at_{key}"))
+
+
+def _bars(bins: pl.DataFrame, shape: Spread, side: str, threshold: float) -> alt.LayerChart:
+    import altair as alt
+
+    kept = "datum.high > at" if side == "at least" else "datum.low <= at"
+    at = alt.param(name="at", value=threshold)
+    tooltip = [
+        alt.Tooltip("low:Q", title="from", format=",.4~g"),
+        alt.Tooltip("high:Q", title="to", format=",.4~g"),
+        alt.Tooltip("samples:Q", title="samples", format=","),
+    ]
+    bars = alt.Chart(bins).encode(
+        x=alt.X("low:Q", title=shape.column, scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format="~g")),
+        x2="high:Q",
+        y=alt.Y("samples:Q", title="samples", axis=alt.Axis(format="~s", tickMinStep=1)),
+        opacity=alt.condition(kept, alt.value(1.0), alt.value(0.28)),
+        tooltip=tooltip,
+    )
+    line = alt.Chart(alt.Data(values=[{"at": threshold}])).mark_rule(strokeDash=[4, 3], strokeWidth=2, color="#E0712B")
+    return alt.layer(bars.mark_bar(binSpacing=1), line.encode(x="at:Q")).add_params(at).properties(height=260)
+
+
+def ends(corpus: Corpus, column: str, where: str | None, *, highest: bool) -> pl.DataFrame:
+    """The samples with the highest or lowest values: the score, instruction, response, source, id."""
+    measured = both(where, f"{quoted(column)} IS NOT NULL")
+    order = f"{quoted(column)} {'DESC' if highest else 'ASC'}"
+    frame = corpus.frame([column, "instruction", "response", "source", "id"], where=measured, order=order, limit=ENDS)
+    return shortened(frame)
+
+
+def shortened(frame: pl.DataFrame) -> pl.DataFrame:
+    """Texts cut for a table."""
+    import polars as pl
+
+    texts = [name for name in ("instruction", "response") if name in frame.columns]
+    return frame.with_columns(pl.col(name).str.slice(0, TEXT) for name in texts)
+
+
+def _ends(corpus: Corpus, column: str, where: str | None) -> None:
+    top, bottom = st.tabs([f"Highest {ENDS}", f"Lowest {ENDS}"])
+    for tab, highest in ((top, True), (bottom, False)):
+        tab.dataframe(
+            ends(corpus, column, where, highest=highest),
+            hide_index=True,
+            row_height=56,
+            column_config=text_columns(**{column: st.column_config.NumberColumn(column, format="%.5g", width=110)}),
+            alt=f"The {ENDS} samples with the {'highest' if highest else 'lowest'} {column}",
+        )
+
+
+def text_columns(**more: Any) -> dict[str, Any]:
+    """How the columns of a sample look in a table."""
+    return {
+        "instruction": st.column_config.TextColumn("Instruction", width="large"),
+        "response": st.column_config.TextColumn("Response", width="large"),
+        "source": st.column_config.TextColumn("Source", width="small"),
+        "id": st.column_config.TextColumn("Id", width="small"),
+        **more,
+    }
+
+
+def _unmeasured(corpus: Corpus, column: str, where: str | None) -> None:
+    run = next((r for r in corpus.score_runs() if column in r.columns), None)
+    if run is None:
+        return
+    table = score_table(run.run)
+    reasons = corpus.query(
+        f"SELECT coalesce({table}.reason, 'not scored yet') AS reason, count(*) AS samples "
+        f"FROM (SELECT * FROM everything{condition(where)}) e LEFT JOIN {table} USING (id) "
+        f"WHERE e.{quoted(column)} IS NULL GROUP BY 1 ORDER BY samples DESC, reason"
+    )
+    st.caption(f"Samples without a number in {column}, by reason")
+    st.dataframe(
+        reasons,
+        hide_index=True,
+        width=560,
+        column_config={"reason": "Reason", "samples": st.column_config.NumberColumn("Samples", format="localized")},
+        alt=f"Why samples have no {column}",
+    )

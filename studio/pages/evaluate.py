@@ -1,0 +1,217 @@
+"""The Evaluate page: whether the mix earned anything, by source, against random samples of as many tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from studio import forms
+from studio.pages.runs import run_folders
+
+if TYPE_CHECKING:
+    import altair as alt
+    import polars as pl
+
+    from curation.corpus import Corpus
+
+ALL = "all sources"
+MODELS = {"base": "#A1A1AA", "random": "#E0712B", "trained": "#4F46E5"}
+SHAPES = {"base": "circle", "random": "triangle-up", "trained": "diamond"}
+
+
+def page() -> None:
+    """Draw the page."""
+    corpus = forms.current_corpus()
+    st.title("Evaluate")
+    st.caption("See whether a mix was better than random: held-out loss of the base model, the trained one, and one trained on random samples of as many tokens.")
+    finished, unfinished = _by_state(run_folders(corpus))
+    if not finished:
+        forms.empty_state(
+            "Comparisons appear here",
+            "A finished training run is judged here, and there is none yet: train a mix on the Train page.",
+            ["train", str(corpus.path / "mixes" / "MIX"), "--method", "sft"],
+        )
+        return
+    _evaluate(corpus, finished)
+    _results(finished)
+    if unfinished:
+        st.caption(f"Not finished, so not judged: {', '.join(p.name for p in unfinished)}.")
+
+
+def _by_state(folders: list[Path]) -> tuple[list[Path], list[Path]]:
+    from training.run_folder import status
+
+    finished = [folder for folder in folders if status(folder).state == "done"]
+    return finished, [folder for folder in folders if folder not in finished]
+
+
+def _evaluate(corpus: Corpus, finished: list[Path]) -> None:
+    from training.evaluation import evaluation
+
+    form, command = st.columns([3, 2], gap="large")
+    with form:
+        pending = [folder for folder in finished if evaluation(folder) is None]
+        chosen = st.multiselect(
+            "Runs", finished, default=pending or finished[:1], format_func=lambda p: p.name, key=f"evaluate_{len(finished)}_{len(pending)}"
+        )
+        baseline = st.toggle(
+            "Also train on random samples of as many tokens", value=True, key="evaluate_baseline",
+            help="Takes as long as the run itself, once. Without it nobody knows whether the selection earned anything.",
+        )  # fmt: skip
+    with command:
+        argv = ["evaluate", *(str(folder) for folder in chosen), *([] if baseline else ["--no-baseline"])]
+        reason = None if chosen else "Choose at least one run."
+        forms.command_box(corpus, argv, key="evaluate", label="Evaluate", disabled_reason=reason)
+
+
+def _results(finished: list[Path]) -> None:
+    from training.evaluation import evaluation
+
+    st.subheader("Results")
+    judged = {folder.name: found for folder in finished if (found := evaluation(folder)) is not None}
+    if not judged:
+        st.caption("No run is judged yet. The table by source and the verdict appear here.")
+        return
+    names = list(judged)
+    shown = st.multiselect("Show", names, default=names[:3], key=f"judged_{len(names)}_{names[0]}")
+    if len(shown) > 1:
+        _overview({name: judged[name] for name in shown})
+    for name in shown:
+        _judged(name, judged[name])
+    if shown:
+        st.caption(
+            "Held-out loss favours whatever resembles the held-out samples, and random samples do by construction: judge a "
+            "mix that was chosen for something else by a benchmark or a reader as well."
+        )
+
+
+def _overview(judged: dict[str, dict[str, Any]]) -> None:
+    import polars as pl
+
+    rows = [
+        {"source": name, **_losses(found["overall"]), "verdict": found["verdict"]}
+        for name, found in judged.items()
+        if found["overall"]
+    ]
+    if rows:
+        st.dataframe(pl.DataFrame(rows), hide_index=True, column_config=_columns("Run"), alt="All shown runs over all sources")
+
+
+def _judged(name: str, found: dict[str, Any]) -> None:
+    with st.container(border=True):
+        st.markdown(f"**{name}** · {found['method']} on {Path(found['base_model']).name}")
+        _verdict(found)
+        if found["overall"] is None:
+            return
+        rows = [found["overall"], *found["rows"]]
+        table, chart = st.columns([3, 2], gap="large")
+        with table:
+            st.dataframe(
+                result_table(rows), hide_index=True, height="content", column_config=_columns("Source"),
+                alt=f"Held-out losses of {name} by source",
+            )  # fmt: skip
+            st.caption(_small_print(found))
+        with chart:
+            st.altair_chart(dots(rows), alt=f"Held-out loss of base, random and trained model by source, for {name}")
+        if found["preference"]:
+            _preference(found["preference"])
+
+
+def _verdict(found: dict[str, Any]) -> None:
+    verdict = found["verdict"]
+    said = verdict[:1].upper() + verdict[1:] + "."
+    if verdict.startswith("better"):
+        st.success(said, icon=":material/check_circle:")
+    elif verdict.startswith("worse"):
+        st.error(said, icon=":material/cancel:")
+    else:
+        st.info(said, icon=":material/help:")
+    if found["reason"] and found["reason"] not in verdict:
+        st.caption(f"Why a number is missing: {found['reason']}.")
+
+
+def _losses(row: dict[str, Any]) -> dict[str, Any]:
+    found = row["difference"] or {}
+    low, high = found.get("low"), found.get("high")
+    return {
+        "examples": row["examples"],
+        "base": row["base"],
+        "trained": row["trained"],
+        "random": row["random"],
+        "difference": found.get("mean"),
+        "interval": f"{low:+.4f} to {high:+.4f}" if low is not None and high is not None else None,
+    }
+
+
+def result_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """One row per source, all sources together first."""
+    import polars as pl
+
+    schema = {"source": pl.String, "examples": pl.Int64, **dict.fromkeys(("base", "trained", "random", "difference"), pl.Float64)}
+    table = [{"source": row["source"] or ALL, **_losses(row)} for row in rows]
+    return pl.DataFrame(table, schema={**schema, "interval": pl.String})
+
+
+def _columns(first: str) -> dict[str, Any]:
+    number = st.column_config.NumberColumn
+    return {
+        "source": st.column_config.TextColumn(first, width="medium"),
+        "examples": number("Examples", format="localized", width="small"),
+        "base": number("Base", format="%.4f", width="small"),
+        "trained": number("Trained", format="%.4f", width="small"),
+        "random": number("Random", format="%.4f", width="small", help="Trained on random samples of as many tokens."),
+        "difference": number("Difference", format="%+.4f", width="small", help="Trained minus random; negative is better."),
+        "interval": st.column_config.TextColumn("95 % interval", help="Empty with fewer than 10 examples."),
+        "verdict": st.column_config.TextColumn("Verdict", width="large"),
+    }
+
+
+def _small_print(found: dict[str, Any]) -> str:
+    parts = [f"Losses in nats per answer token; trained on {found['tokens']:,} tokens"]
+    if found["random_tokens"] is not None:
+        parts.append(f"random on {found['random_tokens']:,}")
+    if found["truncated"]:
+        parts.append(f"{found['truncated']:,} held-out rows were cut")
+    parts += [f"{n:,} held-out rows left out: {reason}" for reason, n in found["dropped"].items()]
+    return "; ".join(parts) + "."
+
+
+def dots(rows: list[dict[str, Any]]) -> alt.Chart:
+    """One line per source with a dot for each model; shape and colour both tell which."""
+    import altair as alt
+
+    points = [
+        {"source": row["source"] or ALL, "model": model, "loss": row[model]}
+        for row in rows
+        for model in MODELS
+        if row[model] is not None
+    ]
+    order = [row["source"] or ALL for row in rows]
+    names = [model for model in MODELS if any(p["model"] == model for p in points)]
+    colour = alt.Scale(domain=names, range=[MODELS[n] for n in names])
+    shape = alt.Scale(domain=names, range=[SHAPES[n] for n in names])
+    legend = alt.Legend(orient="top")
+    return (
+        alt.Chart(alt.Data(values=points))
+        .mark_point(filled=True, size=90, opacity=0.9)
+        .encode(
+            x=alt.X("loss:Q", title="held-out loss (nats per token)", scale=alt.Scale(zero=False)),
+            y=alt.Y("source:N", sort=order, title=None, axis=alt.Axis(labelLimit=160, grid=True)),
+            color=alt.Color("model:N", title=None, scale=colour, legend=legend),
+            shape=alt.Shape("model:N", title=None, scale=shape, legend=legend),
+            tooltip=["source:N", "model:N", alt.Tooltip("loss:Q", format=".4f")],
+        )
+        .properties(height=80 + 30 * len(rows))
+    )
+
+
+def _preference(found: dict[str, Any]) -> None:
+    def shown(share: float | None, interval: list[float] | None) -> str:
+        return "no random arm" if share is None or interval is None else f"{share:.0%} ({interval[0]:.0%} to {interval[1]:.0%})"
+
+    st.caption(
+        f"Prefers chosen to rejected more than the base does, on {found['pairs']:,} pairs: trained "
+        f"{shown(found['trained'], found['trained_interval'])}, random {shown(found['random'], found['random_interval'])}."
+    )

@@ -1,0 +1,206 @@
+"""The Score page: measure samples, place them by meaning, and read what came out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from studio import forms
+from studio.pages import distribution
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from curation.corpus import Corpus, ScoreRun
+
+TEXTS = {"both": "Instruction and response", "instruction": "Instruction", "response": "Response"}
+ENCODERS = {
+    "lexical": "Lexical (default)",
+    "sentence-transformers": "Sentence-transformers model",
+    "file": "Vectors from a file",
+}
+
+
+def page() -> None:
+    """Draw the page."""
+    corpus = forms.current_corpus()
+    st.title("Score")
+    st.caption("Measure every sample: length, quality signals, difficulty, your own numbers. Thresholds are chosen later.")
+    samples = corpus.count()
+    if not samples:
+        forms.empty_state("Scores appear here", "Scorers measure samples, and there are none yet.", ["ingest", str(corpus.path), "FILE"])
+        return
+    where = forms.working_set(corpus)
+    scorer, embedding, model = st.tabs(["Scorers", "Embeddings", "Warm-up model"])
+    with scorer:
+        _score(corpus, where)
+    with embedding:
+        _embed(corpus, samples)
+    with model:
+        _warm_up(corpus, samples)
+    _scored(corpus)
+    distribution.section(corpus, where)
+
+
+def _score(corpus: Corpus, where: str | None) -> None:
+    from curation.scorers import SCORERS
+
+    form, command = st.columns([3, 2], gap="large")
+    with form:
+        scorer, options = forms.operator_form(SCORERS, key="scorer")
+    with command:
+        argv = ["score", str(corpus.path), scorer.name, *options, *_where(where)]
+        needs_model = scorer.name == "ifd" and not has_warm_up(corpus) and not any(o.startswith("model=") for o in options)
+        if needs_model:
+            st.info(
+                "This scorer asks a language model. Train the small local one on the tab Warm-up model, or name a model "
+                "in the form."
+            )
+        reason = "No model yet: train the warm-up model, or name one." if needs_model else None
+        missing = [n for n, f in scorer.model_fields.items() if f.is_required() and not any(o.startswith(f"{n}=") for o in options)]
+        if missing:
+            reason = f"Fill in {', '.join(missing)} first."
+        forms.command_box(corpus, argv, key="score", label="Score", disabled_reason=reason, rows=corpus.count(where))
+
+
+def has_warm_up(corpus: Corpus) -> bool:
+    """Whether the corpus has a small language model of its own."""
+    from curation.scorers.ifd import WARM_UP_FOLDER
+
+    return (corpus.path / WARM_UP_FOLDER / "config.json").is_file()
+
+
+def _embed(corpus: Corpus, samples: int) -> None:
+    st.caption("Vectors say which samples are alike. The map, the selector k-center and similarity search read them.")
+    form, command = st.columns([3, 2], gap="large")
+    with form:
+        kind = st.segmented_control(
+            "Encoder", list(ENCODERS), format_func=lambda k: ENCODERS[k], default="lexical", required=True, key="embed_kind"
+        )
+        options, reason = _encoder(kind or "lexical")
+        name = st.text_input("Name", placeholder="chosen from the encoder", key="embed_name", help="What to call the embedding.")
+    with command:
+        argv = ["embed", str(corpus.path), *options, *(["--name", name.strip()] if name.strip() else [])]
+        forms.command_box(corpus, argv, key="embed", label="Embed", disabled_reason=reason, rows=samples)
+    _embeddings(corpus)
+
+
+def _encoder(kind: str) -> tuple[list[str], str | None]:
+    """The options of one kind of encoder, and why it can't run yet."""
+    if kind == "file":
+        path = st.text_input("Vectors file (.npy)", placeholder="/data/vectors.npy", key="embed_vectors").strip()
+        by = st.text_input(
+            "Metadata field that orders it", placeholder="index", key="embed_by",
+            help="Row i of the file belongs to the sample whose field has the value i.",
+        ).strip()  # fmt: skip
+        return ["--vectors", path or "FILE.npy", "--by", by or "FIELD"], None if path and by else "Name the file and the field."
+    text = st.segmented_control(
+        "Text", list(TEXTS), format_func=lambda t: TEXTS[t], default="both", required=True, key="embed_text"
+    )
+    options = [] if text in (None, "both") else ["--text", text]
+    if kind == "lexical":
+        st.caption(
+            "Lexical is the default because it needs no download and reads any language: character n-grams, TF-IDF and "
+            "SVD. It sees shared words, not meaning; a sentence-transformers model sees both and is the better choice."
+        )
+        return options, None
+    model = st.text_input("Model", placeholder="BAAI/bge-m3, or a folder", key="embed_model").strip()
+    return ["--model", f"sentence-transformers:{model or 'MODEL'}", *options], None if model else "Name the model."
+
+
+def _embeddings(corpus: Corpus) -> None:
+    from curation.embedding import embeddings
+
+    stored = embeddings(corpus)
+    if not stored:
+        st.caption("No embedding is stored yet.")
+        return
+    st.dataframe(
+        [{column: about.get(column) for column in ("name", "model", "text", "dimensions", "samples")} for about in stored],
+        hide_index=True,
+        column_config={
+            "name": "Embedding",
+            "model": "Encoder",
+            "text": "Text",
+            "dimensions": "Dimensions",
+            "samples": st.column_config.NumberColumn("Samples", format="localized"),
+        },
+        alt="Stored embeddings",
+    )
+
+
+def _warm_up(corpus: Corpus, samples: int) -> None:
+    st.caption(
+        "A small language model trained on this corpus in a minute or two, on the CPU. It is the default of the scorer ifd "
+        "and a base model to try training with."
+    )
+    form, command = st.columns([3, 2], gap="large")
+    with form:
+        if has_warm_up(corpus):
+            st.badge("Trained", icon=":material/check:", color="green")
+        else:
+            st.badge("Not trained yet", icon=":material/schedule:", color="gray")
+        st.markdown(
+            "It stands in for a real model so that everything runs here. **Better choices**, named in the form of the "
+            "scorer as `model`:\n"
+            "- the base model you will fine-tune, such as `hf:Qwen/Qwen3-0.6B` or a folder: its difficulty is what counts\n"
+            "- a small general model such as `hf:openai-community/gpt2`, which Superfiltering found to rank like a large one"
+        )
+        budget = st.number_input("Tokens to train on", 10_000, 20_000_000, 600_000, 100_000, key="warm_up_tokens", format="localized")
+        seed = st.number_input("Random seed", 0, value=0, key="warm_up_seed")
+    with command:
+        changed = {"token_budget": (budget, 600_000), "seed": (seed, 0)}
+        options = [part for n, (v, default) in changed.items() if v != default for part in ("--set", f"{n}={v}")]
+        argv = ["warm-up", str(corpus.path), *options]
+        forms.command_box(corpus, argv, key="warm_up", label="Train the warm-up model", rows=samples)
+
+
+def _where(where: str | None) -> list[str]:
+    return ["--where", where] if where else []
+
+
+def _scored(corpus: Corpus) -> None:
+    runs = corpus.score_runs()
+    if not runs:
+        return
+    st.subheader("Scored so far")
+    st.dataframe(
+        runs_table(corpus, runs),
+        hide_index=True,
+        height="content" if len(runs) <= 8 else 330,
+        column_config={
+            "scorer": "Scorer",
+            "parameters": st.column_config.TextColumn("Parameters", width="medium"),
+            "columns": st.column_config.ListColumn("Columns", width="medium"),
+            "scored": st.column_config.NumberColumn("Scored", format="localized"),
+            "unscored": st.column_config.NumberColumn("Not measured", format="localized"),
+            "reasons": st.column_config.TextColumn("Why not", width="large"),
+        },
+        alt="Scoring runs: parameters, columns, scored and unscored samples with reasons",
+    )
+
+
+def runs_table(corpus: Corpus, runs: list[ScoreRun]) -> pl.DataFrame:
+    """One row per scoring run."""
+    import polars as pl
+
+    rows = [
+        {
+            "scorer": run.scorer,
+            "parameters": parameters(run.operator) or "defaults",
+            "columns": list(run.columns),
+            "scored": run.scored,
+            "unscored": run.unscored,
+            "reasons": "; ".join(f"{reason} ({n:,})" for reason, n in corpus.unscored_reasons(run.run).items()),
+        }
+        for run in runs
+    ]
+    return pl.DataFrame(rows)
+
+
+def parameters(operator: str) -> str:
+    """The parameters of an operator's JSON that are set, the model's among them."""
+    set_to = json.loads(operator)["parameters"]
+    return ", ".join(f"{name}={value}" for name, value in set_to.items() if value is not None)

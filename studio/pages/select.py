@@ -1,0 +1,105 @@
+"""The Select page: choose samples by a published method, and see what the choice changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from studio import forms
+from studio.pages import comparison
+from studio.pages.distribution import both
+
+if TYPE_CHECKING:
+    from curation.corpus import Corpus
+    from curation.operators import Selector
+
+
+def page() -> None:
+    """Draw the page."""
+    corpus = forms.current_corpus()
+    st.title("Select")
+    st.caption("Choose the samples to train on by a published method, keep the choice under a name, and compare choices.")
+    if not corpus.count():
+        forms.empty_state("Selections appear here", "There are no samples to choose from yet.", ["ingest", str(corpus.path), "FILE"])
+        return
+    where = forms.working_set(corpus)
+    _select(corpus, where)
+    _hold_out(corpus)
+    comparison.section(corpus)
+
+
+def _select(corpus: Corpus, where: str | None) -> None:
+    from curation.selectors import SELECTORS
+
+    pool = corpus.count(both(where, "NOT held_out"))
+    form, command = st.columns([3, 2], gap="large")
+    with form:
+        selector, options = forms.operator_form(SELECTORS, key="selector")
+        budget, keep = _budget(pool)
+        name = _name(selector, budget)
+        embedding, no_vectors = _embedding(corpus) if selector.needs_vectors else ([], None)
+    with command:
+        argv = ["select", str(corpus.path), selector.name, budget, "--name", name, *options, *embedding]
+        argv += ["--where", where] if where else []
+        replaced = name in corpus.selections()
+        if replaced:
+            st.caption(f"A selection {name} is stored already: this one replaces it.")
+        reason = no_vectors or _missing(selector, options) or ("The working set is empty." if not pool else None)
+        forms.command_box(corpus, argv, key="select", label=f"Select {keep:,} samples", disabled_reason=reason, rows=pool)
+
+
+def _budget(pool: int) -> tuple[str, int]:
+    """The budget as the command takes it, and as a number of samples."""
+    unit_cell, number_cell = st.columns([1, 2], vertical_alignment="bottom")
+    unit = unit_cell.segmented_control(
+        "Budget in", ["percent", "samples"], default="percent", required=True, key="budget_unit"
+    )
+    if unit == "samples":
+        keep = int(number_cell.number_input("Samples to keep", 1, max(1, pool), min(max(1, pool), 500), key="budget_samples"))
+        return str(keep), keep
+    share = number_cell.number_input("Percent to keep", 0.1, 100.0, 10.0, 1.0, format="%.1f", key="budget_percent")
+    keep = round(share / 100 * pool)
+    st.caption(f"{keep:,} of the {pool:,} samples in the pool: the working set without held-out samples.")
+    return f"{share:g}%", keep
+
+
+def _name(selector: type[Selector], budget: str) -> str:
+    suggested = f"{selector.name}-{budget.removesuffix('%')}{'pct' if budget.endswith('%') else ''}"
+    typed = st.text_input("Name", placeholder=suggested, key="selection_name", help="Empty: the suggested name.").strip()
+    return typed or suggested
+
+
+def _embedding(corpus: Corpus) -> tuple[list[str], str | None]:
+    from curation.embedding import embeddings
+
+    names = [about["name"] for about in embeddings(corpus)]
+    if not names:
+        st.info("This selector compares vectors. Make an embedding on the Score page first.")
+        return [], "No embedding is stored yet: make one on the Score page, tab Embeddings."
+    chosen = st.selectbox("Embedding", names, index=len(names) - 1, key="selection_embedding")
+    return ["--embedding", chosen], None
+
+
+def _missing(selector: type[Selector], options: list[str]) -> str | None:
+    given = {option.split("=", 1)[0] for option in options}
+    missing = [name for name, field in selector.model_fields.items() if field.is_required() and name not in given]
+    return f"Fill in {', '.join(missing)} first." if missing else None
+
+
+def _hold_out(corpus: Corpus) -> None:
+    held = corpus.count("held_out")
+    with st.expander(f"Held-out samples: {held:,}", icon=":material/lock:"):
+        st.caption(
+            "Set samples aside before you select: no selection takes them, and every trained model is judged on them. "
+            "Each source gives its share."
+        )
+        form, command = st.columns([3, 2], gap="large")
+        samples = corpus.count()
+        suggested = max(1, min(200, samples // 10))
+        keep = form.number_input("Samples to hold out", 1, max(1, samples - 1), suggested, key="hold_out_samples", format="localized")
+        seed = form.number_input("Random seed", 0, value=0, key="hold_out_seed")
+        with command:
+            argv = ["hold-out", str(corpus.path), str(keep), *(["--seed", str(seed)] if seed else [])]
+            enough = f"{held:,} samples are held out already." if held >= keep else None
+            forms.command_box(corpus, argv, key="hold_out", label="Hold out", disabled_reason=enough)

@@ -1,0 +1,123 @@
+"""The Train page: fine-tune a base model on a mix in one click, and follow the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from studio import forms
+from studio.pages import runs
+from studio.pages.score import has_warm_up
+
+if TYPE_CHECKING:
+    from curation.corpus import Corpus
+
+METHODS = {"sft": "SFT: imitate the answers", "dpo": "DPO: prefer chosen to rejected"}
+ADAPTERS = {"lora": "LoRA", "full": "All weights"}
+SHOWN = ("epochs", "max_steps", "learning_rate", "max_length", "batch_size", "seed")
+"""Fields of the training config that most users set; the others fold away."""
+OWN_WIDGETS = ("base_model", "method", "adapter", "arm")
+LORA = ("lora_rank", "lora_alpha", "lora_dropout")
+SFT_ONLY = ("packing", "loss_on")
+DPO_ONLY = ("beta",)
+
+
+def page() -> None:
+    """Draw the page."""
+    corpus = forms.current_corpus()
+    st.title("Train")
+    st.caption("Fine-tune a base model on an exported mix; the run goes on when this page is closed.")
+    mixes = mix_folders(corpus)
+    if not mixes:
+        forms.empty_state(
+            "Training runs appear here",
+            "Training reads an exported mix, and there is none yet: make one on the Mix page.",
+            ["export", str(corpus.path), "MIX", "--part", "SELECTION"],
+        )
+    else:
+        _train(corpus, mixes)
+    runs.section(corpus)
+
+
+def mix_folders(corpus: Corpus) -> list[Path]:
+    """Folders of the exported mixes of this corpus, the latest first."""
+    found = (corpus.path / "mixes").glob("*/train.jsonl")
+    return [p.parent for p in sorted(found, key=lambda p: -p.stat().st_mtime)]
+
+
+def _train(corpus: Corpus, mixes: list[Path]) -> None:
+    form, command = st.columns([3, 2], gap="large")
+    with form:
+        mix_cell, method_cell = st.columns(2)
+        mix = mix_cell.selectbox("Mix", mixes, format_func=lambda p: p.name, key=f"train_mix_{len(mixes)}_{mixes[0].name}")
+        method = method_cell.selectbox("Method", list(METHODS), format_func=lambda m: METHODS[m], key="train_method")
+        base, reason = _base_model(corpus)
+        adapter = st.segmented_control(
+            "Train", list(ADAPTERS), format_func=lambda a: ADAPTERS[a], default="lora", required=True, key="train_adapter",
+            help="Small matrices beside the weights (LoRA), or every weight.",
+        )  # fmt: skip
+        options = _settings(method, adapter or "lora")
+        suggested = f"{mix.name}-{method}-{adapter}"
+        name = st.text_input("Name of the run", placeholder=suggested, key="train_run", help="Empty: the suggested name.").strip()
+    name = name or suggested
+    with command:
+        argv = ["train", str(mix), "--base-model", base, "--method", method, "--adapter", adapter or "lora", "--run", name]
+        if (corpus.path / "runs" / name).exists():
+            st.caption(
+                f"A run {name} is there already. With the same settings it goes on where it stopped; with others choose "
+                "another name."
+            )
+        reason = reason or _unfit(mix, method)
+        forms.command_box(corpus, [*argv, *options], key="train", label="Train", disabled_reason=reason)
+
+
+def _base_model(corpus: Corpus) -> tuple[str, str | None]:
+    """The base model as the command takes it, and why it can't be used yet."""
+    from curation.scorers.ifd import WARM_UP_FOLDER
+
+    choice = st.segmented_control(
+        "Base model", ["warm-up model (default)", "another model"], default="warm-up model (default)", required=True, key="train_base"
+    )
+    if choice == "another model":
+        path = st.text_input("Model folder or hub name", placeholder="Qwen/Qwen3-0.6B", key="train_base_path").strip()
+        return path or "MODEL", None if path else "Name the base model."
+    st.caption(
+        "The small model that warm-up trains on this corpus: good to try the loop on a CPU in a minute, too small to be "
+        "useful. For a model to keep, name a pretrained one."
+    )
+    folder = str(corpus.path / WARM_UP_FOLDER)
+    return folder, None if has_warm_up(corpus) else "Train the warm-up model on the Score page first, or name another model."
+
+
+def _settings(method: str, adapter: str) -> list[str]:
+    from training.config import TrainConfig
+
+    unused = {*OWN_WIDGETS, *(LORA if adapter == "full" else ()), *(DPO_ONLY if method == "sft" else SFT_ONLY)}
+    options = []
+    cells = st.columns(3)
+    for place, name in enumerate(SHOWN):
+        with cells[place % 3]:
+            options += forms.field_option(TrainConfig, name, key="train")
+    with st.expander("More settings"):
+        rest = [name for name in TrainConfig.model_fields if name not in unused and name not in SHOWN]
+        cells = st.columns(3)
+        for place, name in enumerate(rest):
+            with cells[place % 3]:
+                options += forms.field_option(TrainConfig, name, key="train")
+    return options
+
+
+def _unfit(mix: Path, method: str) -> str | None:
+    """Why this mix can't be trained on by this method."""
+    from curation.errors import WinnowError
+    from training.mix_folder import MixFolder
+
+    try:
+        written_as = MixFolder(mix).format
+    except WinnowError as error:
+        return error.message
+    if method == "dpo" and written_as != "preference":
+        return "DPO needs a mix exported with the format preference."
+    return None

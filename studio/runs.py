@@ -1,0 +1,68 @@
+"""Where runs lie, and what a run is given when the user says nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from curation.errors import ModelError
+from curation.operators import translated
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+
+
+def corpus_of(folder: Path) -> Path | None:
+    """The corpus that a mix or run lies in, if it lies in one."""
+    for parent in folder.expanduser().resolve().parents:
+        if (parent / "corpus.duckdb").exists():
+            return parent
+    return None
+
+
+def prepared(
+    mix: Path, base_model: str | None, method: str, adapter: str, name: str | None, settings: Mapping[str, str]
+) -> tuple[TrainConfig, Path]:
+    """The configuration and the folder of a run; equal words, equal run.
+
+    Raises:
+        ModelError: no base model is named and the corpus has none of its own.
+        OperatorError: a setting is wrong.
+    """
+    from pydantic import ValidationError
+
+    from training.config import TrainConfig
+
+    corpus = corpus_of(mix)
+    model = base_model or _warm_up_model(corpus, mix)
+    try:
+        config = TrainConfig(**{"base_model": model, "method": method, "adapter": adapter, **settings})
+    except ValidationError as error:
+        raise translated("train", error, TrainConfig.model_fields) from None
+    mix_name = mix.expanduser().resolve().name
+    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:6]
+    runs = corpus / "runs" if corpus else mix / "runs"
+    return config, runs / (name or f"{mix_name}-{method}-{adapter}-{digest}")
+
+
+def _warm_up_model(corpus: Path | None, mix: Path) -> str:
+    if corpus is not None and (corpus / "models" / "warm-up" / "config.json").exists():
+        return str(corpus / "models" / "warm-up")
+    fix = f"winnow warm-up {corpus}" if corpus else f"winnow train {mix} --base-model PATH_OR_NAME"
+    raise ModelError("No base model is named, and there is no warm-up model.", fix=fix)
+
+
+def show_evaluation(report: Any) -> None:
+    """The table by source and the verdict of each run."""
+    from studio.printing import as_dict, print_table
+
+    for run in as_dict(report)["runs"]:
+        click.echo(f"{run['run']}")
+        print_table(run["rows"], ["source", "examples", "tokens", "base", "trained", "random"])
+        for key in ("verdict", "baseline_reason", "note"):
+            if run.get(key):
+                click.echo(str(run[key]))

@@ -1,0 +1,141 @@
+"""Evol-Instruct: instructions made harder or rarer, answered, and thrown away where evolution failed."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Generator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from curation.models import ChatRequest, Completion
+from curation.sample import Message, Sample
+from synthesis.elimination import EVOLUTION_RULES, first_violation, prompt_leak, same_text, unusable
+from synthesis.prompting import fill
+from synthesis.synthesizer import Call, Outcome, Steps, Synthesizer
+
+Operation = Literal["add_constraints", "deepen", "concretize", "increase_reasoning", "complicate_input", "in_breadth"]
+OPERATIONS: tuple[Operation, ...] = (
+    "add_constraints",
+    "deepen",
+    "concretize",
+    "increase_reasoning",
+    "complicate_input",
+    "in_breadth",
+)
+INPUT_FORMATS = ("XML data", "a SQL database", "Python code", "an HTML page", "shell commands", "JSON data")
+"""The kinds of input that the paper's complicate-input prompts show."""
+
+
+def _listed(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class EvolInstruct(Synthesizer):
+    """Rewrite instructions into harder or rarer ones, answer them, and eliminate failed evolutions.
+
+    Source: WizardLM (Xu et al. 2023, arXiv:2304.12244), section 3 and appendix prompts; the three patterns of failed
+    answers from Auto Evol-Instruct (Zeng et al. 2024, arXiv:2406.00770).
+    Differs from the source: own wording of the prompts; complicate_input names the format instead of showing worked
+    examples; an instruction whose evolution failed is evolved again in the next round of the same run, and answers cut
+    off at the length limit are rejected. As in the paper the word limit stands in the prompt and is not checked.
+    """
+
+    name: ClassVar[str] = "evol-instruct"
+    prompts: ClassVar[tuple[str, ...]] = ("in_depth", *OPERATIONS, "equality")
+
+    rounds: int = Field(1, ge=1, le=10, description="Evolutions in a row; the paper makes 4.")
+    operations: Annotated[tuple[Operation, ...], BeforeValidator(_listed)] = Field(
+        OPERATIONS, min_length=1, description="Drawn from with equal probability."
+    )
+    max_added_words: int = Field(20, ge=10, description="Words an in-depth evolution may add; the paper says 10 to 20.")
+    judge_gain: bool = Field(True, description="Ask the model whether the evolved instruction differs (one more call).")
+    temperature: float = Field(1.0, ge=0, le=2)
+    top_p: float | None = Field(0.9, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1)
+
+    def suits(self, sample: Sample) -> bool:
+        """One instruction in one turn: a conversation can't be evolved as one."""
+        return super().suits(sample) and sum(m.role == "user" for m in sample.messages) == 1
+
+    def steps(self, sample: Sample, rng: random.Random) -> Steps:
+        """One outcome per round; a rejected one leaves the instruction as it was."""
+        current, outcomes = sample.instruction.strip(), []
+        for number in range(1, self.rounds + 1):
+            outcome = yield from self._round(sample, current, number, rng)
+            outcomes.append(outcome)
+            if outcome.rejected_by is None:
+                current = next(m.content for m in outcome.messages if m.role == "user")
+        return outcomes
+
+    def _round(
+        self, sample: Sample, current: str, number: int, rng: random.Random
+    ) -> Generator[Call, Completion, Outcome]:
+        operation = rng.choice(self.operations)
+        system = tuple(m for m in sample.messages if m.role == "system")
+        metadata: dict[str, Any] = {"operation": operation, "round": number}
+        calls = [Call("evolve", self._request(evolving(operation, current, self.max_added_words, rng), number))]
+        completion = yield calls[0]
+        evolved = evolved_text(completion.text or "")
+        turns = (*system, Message("user", evolved))
+
+        def outcome(violation: tuple[str, str] | None = None) -> Outcome:
+            rule, detail = violation or (None, None)
+            return Outcome(turns, tuple(calls), metadata, rejected_by=rule, detail=detail)
+
+        if violation := self._failed(evolved, current, completion):
+            return outcome(violation)
+        if self.judge_gain:
+            calls.append(Call("judge", self._verdict_request(current, evolved)))
+            metadata["verdict"] = verdict((yield calls[-1]).text or "")
+            if metadata["verdict"] == "equal":
+                return outcome(("no-information-gain", "judged equal to the instruction it came from"))
+        calls.append(Call("answer", self._answer_request(turns, number)))
+        completion = yield calls[-1]
+        turns = (*turns, Message("assistant", completion.text or ""))
+        answer = completion.text or ""
+        return outcome(unusable(answer, completion.finish_reason) or first_violation(answer, EVOLUTION_RULES))
+
+    def _failed(self, evolved: str, current: str, completion: Completion) -> tuple[str, str] | None:
+        """What is wrong with the evolved instruction, before anybody is asked."""
+        if violation := unusable(evolved, completion.finish_reason):
+            return violation
+        if leak := prompt_leak(evolved, current):
+            return "prompt-leak", leak
+        return ("no-information-gain", "the same text") if same_text(evolved, current) else None
+
+    def _request(self, text: str, number: int) -> ChatRequest:
+        return self._answer_request((Message("user", text),), number)
+
+    def _answer_request(self, turns: tuple[Message, ...], number: int) -> ChatRequest:
+        """The round is the sample index: a failed evolution that is drawn again gets another answer, not the same."""
+        parameters = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+        return ChatRequest(tuple((m.role, m.content) for m in turns), parameters, sample_index=number - 1)
+
+    def _verdict_request(self, first: str, second: str) -> ChatRequest:
+        text = fill("equality", first=first, second=second)
+        return ChatRequest((("user", text),), {"temperature": 0.0, "max_tokens": self.max_tokens})
+
+
+def evolving(operation: Operation, instruction: str, max_added_words: int, rng: random.Random) -> str:
+    """The prompt that evolves an instruction."""
+    if operation == "in_breadth":
+        return fill("in_breadth", instruction=instruction)
+    how = fill(operation, input_format=rng.choice(INPUT_FORMATS))
+    return fill("in_depth", operation=how, max_added_words=max_added_words, instruction=instruction)
+
+
+def evolved_text(reply: str) -> str:
+    """The evolved instruction in a reply, without a repeated heading or quotation marks around the whole."""
+    text = re.sub(r"^\s*#?\s*(?:Rewritten|Created) Instruction\s*#?\s*:?\s*\n", "", reply, flags=re.IGNORECASE).strip()
+    quoted = re.fullmatch(r'"([^"]+)"|“([^“”]+)”|「([^「」]+)」', text)
+    return next((part for part in quoted.groups() if part), text).strip() if quoted else text
+
+
+def verdict(reply: str) -> Literal["equal", "not equal", "unclear"]:
+    """What a judge said, in English or Chinese; what says neither is unclear, and eliminates nothing."""
+    text = re.sub(r"[\W_]+", " ", reply).strip().lower()
+    if re.search(r"\b(?:not|un) ?equal\b|不相等|不相同|不同|不等", text):
+        return "not equal"
+    return "equal" if re.search(r"\bequal\b|相等|相同|等同", text) else "unclear"

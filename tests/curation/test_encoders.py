@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curation.encoders import LexicalEncoder, open_encoder
+from curation.errors import ModelError
+from tests.data import shared
+
+TEXTS = [
+    "How do I bake bread at home?",
+    "How do I bake a loaf of bread at home?",
+    "Explain the theory of relativity.",
+    "Explain Einstein's theory of relativity to a child.",
+    "写一首关于春天的诗。",
+    "请写一首关于春天的短诗。",
+    "解释一下什么是机器学习。",
+    "def add(a, b): return a + b",
+]
+
+
+@pytest.fixture(scope="module")
+def lexical() -> LexicalEncoder:
+    return LexicalEncoder().fit(TEXTS)
+
+
+def test_rewordings_are_nearest_in_english_and_in_chinese(lexical):
+    vectors = lexical.encode(TEXTS)
+    near = (vectors @ vectors.T - 2 * np.eye(len(TEXTS))).argmax(axis=1)
+    assert list(near[:6]) == [1, 0, 3, 2, 5, 4]
+
+
+def test_vectors_are_float32_of_unit_length_and_an_empty_text_is_all_zeros(lexical):
+    vectors = lexical.encode(["", *TEXTS, " \n"])
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [0, *[1] * 8, 0], atol=1e-6)
+    assert lexical.encode([]).shape == (0, vectors.shape[1])
+
+
+def test_a_vector_does_not_depend_on_the_texts_beside_it(lexical):
+    many = lexical.encode(TEXTS * 300)
+    np.testing.assert_array_equal(many[-1:], lexical.encode(TEXTS[-1:]))
+
+
+def test_case_spacing_and_what_follows_a_thousand_characters_do_not_matter(lexical):
+    long = "word " * 200
+    a, b, c, d = lexical.encode(["Bake  BREAD\n", "bake bread", long, long + "other things"])
+    np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_allclose(c, d, atol=1e-6)
+
+
+def test_fitting_twice_gives_the_same_vectors(lexical):
+    np.testing.assert_array_equal(LexicalEncoder().fit(TEXTS).encode(TEXTS), lexical.encode(TEXTS))
+
+
+def test_a_large_corpus_gives_the_full_number_of_dimensions():
+    texts = [f"{TEXTS[i % 8]} number {i * i}" for i in range(200)]
+    assert LexicalEncoder(32).fit(texts).encode(texts).shape == (200, 32)
+
+
+def test_the_fitted_encoder_is_stored_and_later_samples_get_the_same_space(tmp_path, lexical):
+    fitted = open_encoder("lexical", folder=tmp_path, fit_on=lambda: TEXTS)
+    later = open_encoder("lexical", folder=tmp_path)
+    np.testing.assert_array_equal(later.encode(["A new text about bread"]), fitted.encode(["A new text about bread"]))
+    np.testing.assert_array_equal(later.encode(TEXTS), lexical.encode(TEXTS))
+
+
+def test_half_a_surrogate_pair_is_a_text_like_any_other(lexical):
+    assert np.isfinite(lexical.encode(["broken \ud83d emoji"])).all()
+
+
+def test_an_unfitted_lexical_encoder_says_how_to_fit_it(tmp_path):
+    with pytest.raises(ModelError, match="not been fitted"):
+        open_encoder("lexical", folder=tmp_path)
+    with pytest.raises(ModelError, match="not been fitted"):
+        LexicalEncoder().encode(["text"])
+    with pytest.raises(ModelError, match="no text to fit"):
+        LexicalEncoder().fit(["", " "])
+
+
+def test_an_unknown_encoder_names_the_known_ones():
+    with pytest.raises(ModelError, match="Unknown encoder 'lexicl'") as error:
+        open_encoder("lexicl")
+    assert "did you mean 'lexical'?" in error.value.fix
+
+
+def test_sentence_transformers_from_a_folder_compare_meaning():
+    encoder = open_encoder(f"sentence-transformers:{shared('reference/static_embedder')}")
+    vectors = encoder.encode(["a dog runs", "", "the puppy is running", "the law on income tax"])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1, 1], atol=1e-5)
+    assert vectors.dtype == np.float32
+    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[3] + 0.3
+
+
+def test_a_missing_sentence_transformer_is_two_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for name in (tmp_path / "absent", "winnow-tests/no-such-model", tmp_path):
+        with pytest.raises(ModelError) as error:
+            open_encoder(f"sentence-transformers:{name}")
+        assert len(str(error.value).split("\n")) == 2

@@ -1,0 +1,186 @@
+"""Held-out loss: what a model thinks of answers it was not trained on, per sample, so that models compare in pairs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from training.encoding import Account, Encoded, Encoder, rejected_side
+from training.mix_folder import Example, MixFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+Model = Any
+"""A Hugging Face causal language model, with or without a peft adapter."""
+
+GPU_LOGITS = 2**27
+"""Most logits (padded tokens x vocabulary) per batch: 512 MiB in float32."""
+CPU_LOGITS = 2**22
+"""As many as stay near the caches: eight times as many took twice as long."""
+FEWEST_TOKENS = 1024
+"""Tokens per batch with any vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A held-out preference: both sides encoded."""
+
+    chosen: Encoded
+    rejected: Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutSet:
+    """The held-out rows of a mix, encoded as its training rows are."""
+
+    rows: list[Encoded]
+    pairs: list[Pair]
+    """For dpo; their chosen sides are `rows`."""
+    account: Account
+
+    def measure(self, model: Model, reference: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, Any]:
+        """Loss per token over all and by source; with a reference also the share of pairs that the model gets right."""
+        losses = answer_losses(model, self.rows)
+        measured = {"loss": per_token(self.rows, losses), "loss_by_source": by_source(self.rows, losses)}
+        if reference is None:
+            return measured
+        gained = margins((losses, answer_losses(model, self.rejected)), reference)
+        # Before the first step model and reference are the same: there is nothing to be right about.
+        accuracy = float((gained > 0).mean()) if gained.any() else None
+        return {**measured, "accuracy": accuracy, "margin": float(gained.mean())}
+
+    @property
+    def rejected(self) -> list[Encoded]:
+        """The rejected side of every pair."""
+        return [pair.rejected for pair in self.pairs]
+
+    def reference(self, model: Model) -> tuple[np.ndarray, np.ndarray]:
+        """What `margins` compares with: the losses of both sides by the model that training started from."""
+        return answer_losses(model, self.rows), answer_losses(model, self.rejected)
+
+
+def held_out_set(mix: MixFolder, encoder: Encoder, method: str) -> HeldOutSet:
+    """The rows of eval.jsonl; empty where there are none."""
+    account = Account()
+    if method == "dpo":
+        pairs = encode_pairs(encoder, mix.examples("eval"), account)
+        return HeldOutSet([pair.chosen for pair in pairs], pairs, account)
+    return HeldOutSet(list(encoder.encode_all(mix.examples("eval"), account)), [], account)
+
+
+def encode_pairs(encoder: Encoder, examples: Iterable[Example], account: Account) -> list[Pair]:
+    """The pairs both of whose answers can be read; `account` counts the chosen sides, and the pairs that can't."""
+    pairs = []
+    for example in examples:
+        if example.rejected is None:
+            continue
+        chosen, rejected = encoder.encode(example), encoder.encode(rejected_side(example))
+        if isinstance(chosen, str) or isinstance(rejected, str):
+            account.dropped[chosen if isinstance(chosen, str) else str(rejected)] += 1
+        else:
+            account.add(chosen)
+            pairs.append(Pair(chosen, rejected))
+    return pairs
+
+
+def answer_losses(model: Model, rows: Sequence[Encoded]) -> np.ndarray:
+    """Per sample the summed loss (nats, float64) of the tokens that carry loss; `model` keeps its mode and device."""
+    import numpy as np
+    import torch
+
+    losses = np.zeros(len(rows))
+    with _evaluating(model), torch.no_grad():
+        for batch in _batches(rows, _tokens_per_batch(model)):
+            losses[batch] = _batch_losses(model, [rows[i] for i in batch])
+    return losses
+
+
+def margins(policy: tuple[np.ndarray, np.ndarray], reference: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """By how much more (nats) than the reference the policy prefers chosen to rejected, per pair.
+
+    Each argument is (losses of chosen, losses of rejected) as `answer_losses` gives them.
+    """
+    result: np.ndarray = (reference[0] - policy[0]) - (reference[1] - policy[1])
+    return result
+
+
+def by_source(rows: Sequence[Encoded], losses: np.ndarray) -> dict[str, float]:
+    """Loss per token for every source."""
+    sums: dict[str, list[float]] = {}
+    for row, loss in zip(rows, losses, strict=True):
+        total = sums.setdefault(row.source, [0.0, 0.0])
+        total[0] += float(loss)
+        total[1] += sum(row.loss)
+    return {source: loss / tokens for source, (loss, tokens) in sorted(sums.items())}
+
+
+def per_token(rows: Sequence[Encoded], losses: np.ndarray) -> float:
+    """Loss per token over all rows."""
+    return float(losses.sum()) / sum(sum(row.loss) for row in rows)
+
+
+def _tokens_per_batch(model: Model) -> int:
+    logits = GPU_LOGITS if next(model.parameters()).is_cuda else CPU_LOGITS
+    return max(FEWEST_TOKENS, logits // int(model.config.get_text_config().vocab_size))
+
+
+def _batches(rows: Sequence[Encoded], most: int) -> Iterator[list[int]]:
+    """Row numbers, longest first: rows in a batch are about as long, and too little memory shows at once.
+
+    Args:
+        rows: to be batched.
+        most: padded tokens per batch; a longer row is a batch of its own.
+    """
+    batch: list[int] = []
+    for i in sorted(range(len(rows)), key=lambda i: -len(rows[i].ids)):
+        if batch and (len(batch) + 1) * len(rows[batch[0]].ids) > most:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _batch_losses(model: Model, rows: Sequence[Encoded]) -> np.ndarray:
+    import torch
+
+    device = next(model.parameters()).device
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.zeros((len(rows), longest), dtype=torch.long)
+    attention, carries = torch.zeros_like(ids), torch.zeros((len(rows), longest), dtype=torch.bool)
+    for i, row in enumerate(rows):
+        ids[i, : len(row.ids)] = torch.tensor(row.ids)
+        attention[i, : len(row.ids)] = 1
+        carries[i, : len(row.ids)] = torch.tensor(row.loss)
+    # Prompts need no logits: the head runs only where some row of the batch has an answer.
+    predicting = carries[:, 1:].any(dim=0).nonzero().flatten()
+    logits = _logits(model, ids.to(device), attention.to(device), predicting.to(device))
+    losses = torch.nn.functional.cross_entropy(
+        logits.float().transpose(1, 2), ids[:, predicting + 1].to(device), reduction="none"
+    )
+    summed: np.ndarray = (losses.double() * carries[:, predicting + 1].to(device)).sum(dim=1).cpu().numpy()
+    return summed
+
+
+def _logits(model: Model, ids: Any, attention: Any, positions: Any) -> Any:
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if "logits_to_keep" in inspect.signature(type(causal).forward).parameters:
+        kept = {"logits_to_keep": positions}
+        return model(input_ids=ids, attention_mask=attention, use_cache=False, **kept).logits
+    return model(input_ids=ids, attention_mask=attention, use_cache=False).logits[:, positions]
+
+
+@contextmanager
+def _evaluating(model: Model) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,192 @@
+"""The mix as files: what training reads, and how every format becomes one kind of conversation.
+
+A mix folder holds `train.jsonl`, and where there are some `eval.jsonl` (held-out rows), `random.jsonl` (random samples
+of the same pool, in random order) and `manifest.json`. Any trainer can use a mix; this one can use any such folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.errors import WinnowError
+
+FORMATS = {
+    "messages": ("messages",),
+    "prompt-completion": ("prompt", "completion"),
+    "preference": ("prompt", "chosen", "rejected"),
+    "sharegpt": ("conversations",),
+    "alpaca": ("instruction", "output"),
+}
+"""Format -> the columns that a row must have."""
+
+_SHAREGPT_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "bing": "assistant",
+    "chatgpt": "assistant",
+    "function_call": "assistant",
+    "observation": "tool",
+}
+
+NO_SOURCE = "(no source)"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a mix as a conversation."""
+
+    id: str
+    source: str
+    messages: tuple[dict[str, Any], ...]
+    """Chat messages as templates take them; the chosen ones where there is a preference."""
+    answers_from: int = 0
+    """Only assistant turns from this message on carry loss: what comes before is the prompt."""
+    rejected: tuple[dict[str, Any], ...] | None = None
+    """What was not preferred after `messages[:answers_from]`."""
+    tools: tuple[dict[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MixFolder:
+    """A folder with `train.jsonl`; nothing is read until asked."""
+
+    path: Path
+
+    @property
+    def format(self) -> str:
+        """The format by the columns of the first training row.
+
+        Raises:
+            WinnowError: there is no training file, it is empty, or its columns are of no known format.
+        """
+        _, row = next(self._rows("train.jsonl"), (0, None))
+        if row is None:
+            raise WinnowError(f"The mix {self.path} has no rows to train on.", fix="export a mix that has samples")
+        for name, columns in FORMATS.items():
+            if all(column in row for column in columns):
+                return name
+        raise WinnowError(
+            f"{self.path / 'train.jsonl'}:1 has the columns {', '.join(row)}, which no known format has.",
+            fix=f"export the mix again as one of: {', '.join(FORMATS)}",
+        )
+
+    def has(self, name: str) -> bool:
+        """Whether `name`.jsonl is there and not empty."""
+        path = self.path / f"{name}.jsonl"
+        return path.is_file() and path.stat().st_size > 0
+
+    def examples(self, name: str) -> Iterator[Example]:
+        """The rows of `name`.jsonl in their order; none where the file is missing.
+
+        Raises:
+            WinnowError: a line is no JSON object, or its columns are of no known format.
+        """
+        if not self.has(name):
+            return
+        file = f"{name}.jsonl"
+        for line, row in self._rows(file):
+            try:
+                yield example(row, default_id=f"{file}:{line}")
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise WinnowError(
+                    f"{self.path / file}:{line} is not a row of a known format ({type(error).__name__}: {error}).",
+                    fix="export the mix again, or mend or remove the line",
+                ) from None
+
+    def hashes(self, names: tuple[str, ...]) -> dict[str, str | None]:
+        """SHA-256 of the files `names`.jsonl as they are now; null for one that is not there."""
+        return {name: _sha256(self.path / f"{name}.jsonl") for name in names}
+
+    def manifest_sha256(self) -> str | None:
+        """SHA-256 of the manifest; null where the mix has none."""
+        return _sha256(self.path / "manifest.json")
+
+    def _rows(self, file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        path = self.path / file
+        if not path.is_file():
+            raise WinnowError(f"There is no {file} in {self.path}.", fix="give a folder written by: winnow export")
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise WinnowError(f"{path}:{number} is not JSON: {error}.", fix="export the mix again") from None
+                yield number, row if isinstance(row, dict) else {"value": row}
+
+
+def example(row: dict[str, Any], *, default_id: str = "") -> Example:
+    """A row of any format as a conversation.
+
+    Raises:
+        KeyError, TypeError, ValueError: the row has none of the known formats.
+    """
+    messages, answers_from, rejected = _turns(row)
+    if not messages:
+        raise ValueError("it has no messages")
+    return Example(
+        id=str(row.get("id") or default_id),
+        source=str(row.get("source") or NO_SOURCE),
+        messages=tuple(messages),
+        answers_from=answers_from,
+        rejected=None if rejected is None else tuple(rejected),
+        tools=_tools(row.get("tools")),
+    )
+
+
+def _turns(row: dict[str, Any]) -> tuple[list[dict[str, Any]], int, list[dict[str, Any]] | None]:
+    if "messages" in row:
+        return [_message(m) for m in row["messages"]], 0, None
+    if "chosen" in row:
+        prompt = [_message(m) for m in row["prompt"]]
+        chosen = [_message(m) for m in row["chosen"]]
+        return prompt + chosen, len(prompt), [_message(m) for m in row["rejected"]]
+    if "completion" in row:
+        prompt = [_message(m) for m in row["prompt"]]
+        return prompt + [_message(m) for m in row["completion"]], len(prompt), None
+    if "conversations" in row:
+        return _sharegpt(row), 0, None
+    return _alpaca(row), 0, None
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in message.items() if value is not None}
+    if isinstance(kept.get("tool_calls"), str):
+        kept["tool_calls"] = json.loads(kept["tool_calls"])
+    if isinstance(kept.get("reasoning"), str):
+        # `reasoning_content` is what the published chat templates read.
+        kept["reasoning_content"] = kept.pop("reasoning")
+    return {**kept, "role": str(message["role"]), "content": kept.get("content", "")}
+
+
+def _sharegpt(row: dict[str, Any]) -> list[dict[str, Any]]:
+    system = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    turns = [{"role": _SHAREGPT_ROLES.get(t["from"], t["from"]), "content": t["value"]} for t in row["conversations"]]
+    return system + turns
+
+
+def _alpaca(row: dict[str, Any]) -> list[dict[str, Any]]:
+    messages = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+    for question, answer in row.get("history") or ():
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    question = "\n".join(part for part in (row["instruction"], row.get("input")) if part)
+    return [*messages, {"role": "user", "content": question}, {"role": "assistant", "content": row["output"]}]
+
+
+def _tools(tools: Any) -> tuple[dict[str, Any], ...] | None:
+    if isinstance(tools, str):
+        tools = json.loads(tools) if tools.strip() else None
+    return tuple(tools) if tools else None
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

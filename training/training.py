@@ -1,0 +1,335 @@
+"""Training a mix: start the process, follow it, and say what came of it. Doing it twice does it once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curation.errors import WinnowError
+from curation.progress import Progress, silent
+from training.config import TrainConfig
+from training.mix_folder import MixFolder
+from training.run_folder import EventReader, RunFolder, RunStatus, events, process_start, status
+
+POLL_SECONDS = 0.2
+START_SECONDS = 10.0
+"""Longest wait for the status of a process that somebody else is starting."""
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a run did; plain values, as `dataclasses.asdict` gives them."""
+
+    run: str
+    state: str
+    """done, or stopped: then the same call goes on from the checkpoint."""
+    method: str
+    adapter: str
+    arm: str
+    base_model: str
+    manifest_sha256: str | None
+    """Of the mix's manifest; null where the mix has none."""
+    steps: int
+    max_steps: int | None
+    rows: int
+    """Samples trained on."""
+    tokens: int
+    """Their tokens after cutting, prompts and template included: one pass."""
+    loss_tokens: int
+    """Those of them that carry loss."""
+    truncated: int
+    """Rows that were cut at max_length."""
+    dropped: dict[str, int]
+    """Reason -> rows that could not be trained on."""
+    learning_rate: float | None
+    learning_rate_reason: str | None
+    train_loss: float | None
+    """The last logged one."""
+    loss_by_source: dict[str, float] | None
+    """The last logged ones; null for dpo, which has no loss by source."""
+    losses: list[tuple[int, float]]
+    """(step, loss), as logged."""
+    held_out: list[dict[str, Any]]
+    """step, loss, loss_by_source (for dpo accuracy, margin) before, during and after; empty without held-out rows."""
+    seconds: float
+    """In training steps, over all resumptions."""
+    tokens_per_second: float | None
+    """Tokens through the model, without start-up and held-out losses; null before the first log."""
+    peak_memory_gib: float | None
+    """Of the GPU, or of the process where there is none."""
+    device: str | None
+    checkpoint: str | None
+    """Folder of the trained model or adapter, or of the checkpoint a stopped run goes on from."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know: a template that was supplied, a length that was lowered."""
+
+
+def train(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str, *, progress: Progress = silent) -> TrainReport:
+    """Train on a mix in a process of its own, and follow it to its end.
+
+    A finished run is reported at once; a live one is followed; one that was stopped or killed goes on from its last
+    complete checkpoint, with the losses an uninterrupted run has. Interrupting this call (Ctrl-C, SIGTERM) stops the
+    run with a checkpoint; killing it leaves the run alone.
+
+    Args:
+        mix_dir: holds `train.jsonl`, and `eval.jsonl`, `random.jsonl` and `manifest.json` where there are some.
+        config: what and how.
+        run_dir: the run's folder, one per mix and config.
+        progress: called with (step, steps, what is being done).
+
+    Raises:
+        WinnowError: the mix does not fit the method, the run's folder belongs to another config or other data, or the
+            process failed or died.
+    """
+    run = prepare(mix_dir, config, run_dir)
+    if status(run.path).state != "done":
+        process = None if status(run.path).live else _start(run)
+        _follow(run, process, progress)
+    return report(run.path)
+
+
+def report(run_dir: Path | str) -> TrainReport:
+    """What the run in this folder has done so far.
+
+    Raises:
+        WinnowError: there is no run in this folder.
+    """
+    run = RunFolder(Path(run_dir).resolve())
+    config = TrainConfig.from_file(run.path / "config.json")
+    told = events(run.path)
+    now = status(run.path)
+    last = {event["type"]: event for event in told}
+    data, plan = last.get("data", {}), last.get("plan", {})
+    logs = [event for event in told if event["type"] == "log"]
+    seconds, tokens_seen = _effort(run)
+    final = run.final if now.state == "done" else run.checkpoint()
+    return TrainReport(
+        run=str(run.path),
+        state=now.state,
+        method=config.method,
+        adapter=config.adapter,
+        arm=config.arm,
+        base_model=config.base_model,
+        manifest_sha256=run.read("data.json").get("manifest_sha256"),
+        steps=now.step,
+        max_steps=now.max_steps,
+        rows=data.get("rows", 0),
+        tokens=data.get("tokens", 0),
+        loss_tokens=data.get("loss_tokens", 0),
+        truncated=data.get("truncated", 0),
+        dropped=data.get("dropped", {}),
+        learning_rate=plan.get("learning_rate"),
+        learning_rate_reason=plan.get("reason"),
+        train_loss=logs[-1]["loss"] if logs else None,
+        loss_by_source=logs[-1].get("loss_by_source") if logs else None,
+        losses=[(event["step"], event["loss"]) for event in logs],
+        held_out=[_bare(event) for event in told if event["type"] == "held_out"],
+        seconds=round(seconds, 3),
+        tokens_per_second=round(tokens_seen / seconds, 1) if seconds else None,
+        peak_memory_gib=last.get("memory", {}).get("peak_memory_gib"),
+        device=last.get("loaded", {}).get("device"),
+        checkpoint=str(final) if final else None,
+        notes=list(dict.fromkeys(event["text"] for event in told if event["type"] == "note")),
+    )
+
+
+def _located(config: TrainConfig) -> TrainConfig:
+    """The config with a model folder as an absolute path: a run can be resumed from any directory."""
+    base = config.base_model.removeprefix("hf:")
+    path = Path(base).expanduser()
+    return config.model_copy(update={"base_model": str(path.resolve()) if path.exists() else base})
+
+
+def _check(mix: MixFolder, config: TrainConfig) -> None:
+    """What can be known without loading anything."""
+    if mix.format != "preference" and config.method == "dpo":
+        raise WinnowError(
+            f"dpo needs rejected answers; the mix {mix.path} has the format {mix.format!r}.",
+            fix="export preference pairs with the format 'preference', or train with method sft",
+        )
+    if config.arm == "random" and not mix.has("random"):
+        raise WinnowError(f"The mix {mix.path} has no random.jsonl to train on.", fix="export the mix again")
+    base = Path(config.base_model)
+    looks_like_folder = base.is_absolute() or config.base_model.startswith((".", "~")) or len(base.parts) > 2
+    if looks_like_folder and not base.is_dir():
+        raise WinnowError(
+            f"There is no base model at {config.base_model}.",
+            fix="give the folder of a Hugging Face causal language model; winnow warm-up CORPUS makes a small one",
+        )
+
+
+def prepare(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str) -> RunFolder:
+    """Write what the training process reads, or check that the folder holds this run and not another.
+
+    Raises:
+        WinnowError: the mix does not fit the method, or the run's folder belongs to another config or other data.
+    """
+    run, mix = RunFolder(Path(run_dir).resolve()), MixFolder(Path(mix_dir).resolve())
+    config = _located(config)
+    _check(mix, config)
+    names = ("train", "eval", "random") if config.arm == "random" else ("train", "eval")
+    data = {"mix": str(mix.path), "manifest_sha256": mix.manifest_sha256(), "sha256": mix.hashes(names)}
+    if run.checkpoint() or run.final.exists() or status(run.path).live:
+        _refuse_others(run, config, data["sha256"])
+        return run
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.clear()
+    run.write("config.json", config.model_dump(mode="json"))
+    run.write("data.json", data)
+    manifest = mix.path / "manifest.json"
+    if manifest.is_file():
+        (run.path / "manifest.json").write_bytes(manifest.read_bytes())
+    return run
+
+
+def _refuse_others(run: RunFolder, config: TrainConfig, hashes: Any) -> None:
+    there, asked = run.read("config.json"), config.model_dump(mode="json")
+    fix = "give another run folder, or delete this one to begin again"
+    other = next((name for name in asked if asked[name] != there.get(name)), None)
+    if other:
+        raise WinnowError(
+            f"The run {run.path} was begun with {other} = {there.get(other)!r}, not {asked[other]!r}.", fix=fix
+        )
+    before = run.read("data.json").get("sha256", {})
+    changed = next((name for name in hashes if hashes[name] != before.get(name)), None)
+    if changed:
+        raise WinnowError(f"{changed}.jsonl is not what the run {run.path} was begun with.", fix=fix)
+
+
+def _start(run: RunFolder) -> subprocess.Popen[bytes] | None:
+    """Start the process; null when somebody else has done so a moment before."""
+    with (run.path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            _await_live(run)
+            return None
+        run.stop_file.unlink(missing_ok=True)
+        process = _spawn(run, lock.fileno())
+        step = run.read("status.json").get("step", 0)
+        started = process_start(process.pid)
+        run.write("status.json", {"state": "starting", "pid": process.pid, "process_start": started, "step": step})
+    return process
+
+
+def _spawn(run: RunFolder, lock: int) -> subprocess.Popen[bytes]:
+    # Also where the project is not installed, and not from the directory of the caller, whose files could hide packages.
+    home = str(Path(__file__).resolve().parents[1])
+    paths = os.pathsep.join(p for p in (home, os.environ.get("PYTHONPATH", "")) if p)
+    with (run.path / "log.txt").open("ab") as log:
+        # The process inherits the lock and holds it until it ends, however it ends.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "training.worker", str(run.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[lock],
+            env={**os.environ, "PYTHONPATH": paths, "TOKENIZERS_PARALLELISM": "false"},
+        )
+
+
+def _await_live(run: RunFolder) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not status(run.path).live and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _follow(run: RunFolder, process: subprocess.Popen[bytes] | None, progress: Progress) -> None:
+    """Wait until the process has ended; pass on what it says."""
+    reader = EventReader(run)
+    reader.new()
+    with _interrupt_on_sigterm():
+        try:
+            _wait(run, process, reader, progress)
+        except KeyboardInterrupt:
+            _terminate(run)
+            _wait(run, process, reader, progress)
+    ended = status(run.path)
+    if ended.state == "failed":
+        raise WinnowError(ended.message or "Training failed.", fix=ended.fix or f"read {run.path / 'log.txt'}")
+    if ended.state not in ("done", "stopped"):
+        raise _died(run, ended, process)
+
+
+def _wait(run: RunFolder, process: subprocess.Popen[bytes] | None, reader: EventReader, progress: Progress) -> None:
+    progress(status(run.path).step, None, "starting")
+    while True:
+        # Asked before the events are read: what a process wrote before its end is passed on.
+        over = process is not None and process.poll() is not None
+        now = status(run.path)
+        for event in reader.new():
+            _pass_on(event, now, progress)
+        if over or not now.live:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _pass_on(event: dict[str, Any], now: RunStatus, progress: Progress) -> None:
+    if event["type"] == "log":
+        progress(event["step"], now.max_steps, f"loss {event['loss']:.3f}")
+    elif event["type"] == "held_out":
+        progress(event["step"], now.max_steps, f"held-out loss {event['loss']:.3f}")
+    elif event["type"] == "data":
+        progress(now.step, now.max_steps, f"{event['rows']} rows, {event['tokens']} tokens")
+    elif event["type"] == "note":
+        progress(now.step, now.max_steps, event["text"])
+
+
+def _terminate(run: RunFolder) -> None:
+    now = status(run.path)
+    if now.live and now.pid:
+        os.kill(now.pid, signal.SIGTERM)
+
+
+def _died(run: RunFolder, ended: RunStatus, process: subprocess.Popen[bytes] | None) -> WinnowError:
+    code = process.returncode if process else None
+    how = f"was killed by signal {-code}" if code is not None and code < 0 else "ended without a word"
+    at = run.checkpoint()
+    again = f"run the same command again, it {f'goes on from {at.name}' if at else 'begins again'}"
+    return WinnowError(
+        f"The training process {how} at step {ended.step}.",
+        fix=f"{again}; halve batch_size if memory ran out (output: {run.path / 'log.txt'})",
+    )
+
+
+@contextmanager
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Let a SIGTERM end the wait as Ctrl-C does; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _effort(run: RunFolder) -> tuple[float, int]:
+    """Seconds and tokens in training steps, summed over the processes that worked on the run."""
+    seconds, tokens, last = 0.0, 0, (0.0, 0)
+    for event in EventReader(run).new():
+        if event["type"] == "log":
+            last = (event["seconds"], event["tokens_seen"])
+        elif event["type"] == "train_begin":
+            seconds, tokens, last = seconds + last[0], tokens + last[1], (0.0, 0)
+    return seconds + last[0], tokens + last[1]
+
+
+def _bare(event: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in event.items() if key not in ("seq", "ts", "type")}

@@ -1,0 +1,108 @@
+"""Which rows a run trains on: those of the mix, or as many tokens of random samples of its pool."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from curation.errors import WinnowError
+from training.config import TrainConfig
+from training.encoding import Account, Encoded, Encoder, prefix_of_tokens, rejected_side
+from training.mix_folder import Example, MixFolder
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """The rows that are trained on."""
+
+    rows: list[Encoded]
+    examples: list[Example]
+    """The same rows as conversations; only for dpo, whose trainer encodes both sides itself."""
+    account: Account
+    mix_tokens: int
+    """Tokens of the mix: what the random arm must match."""
+
+    @property
+    def sources(self) -> list[str]:
+        """The names of the sources, sorted."""
+        return sorted({row.source for row in self.rows})
+
+    def sha256(self) -> str:
+        """Hash of all token ids and labels: equal hash, equal batches."""
+        digest = hashlib.sha256()
+        for row in self.rows:
+            digest.update(array("q", row.ids).tobytes() + array("q", row.labels).tobytes())
+        return digest.hexdigest()
+
+
+def training_set(mix: MixFolder, config: TrainConfig, encoder: Encoder) -> TrainingSet:
+    """Read and encode the rows of the config's arm.
+
+    Tokens are counted with the run's own tokenizer, template and prompts included, after cutting: what the model reads,
+    and so what a step costs. Both arms pass over their rows equally often.
+
+    Raises:
+        WinnowError: no row is left.
+    """
+    examples: list[Example] = []
+    account = Account()
+    rows = list(_encoded(encoder, mix, "train", account, examples, config.method))
+    mix_tokens = account.tokens
+    if config.arm == "random":
+        examples, account = [], Account()
+        encoded = _encoded(encoder, mix, "random", Account(), examples, config.method)
+        rows = list(prefix_of_tokens(encoded, mix_tokens))
+        for row in rows:
+            account.add(row)
+        examples = examples[: len(rows)]
+    if not rows:
+        raise _nothing_left(mix, config, account)
+    return TrainingSet(rows, examples, account, mix_tokens)
+
+
+def _encoded(
+    encoder: Encoder, mix: MixFolder, name: str, account: Account, kept: list[Example], method: str
+) -> Iterator[Encoded]:
+    for example in mix.examples(name):
+        encoded = encoder.encode(example)
+        reason = encoded if isinstance(encoded, str) else _unfit_pair(encoder, example) if method == "dpo" else None
+        if reason is not None or isinstance(encoded, str):
+            account.dropped[str(reason)] += 1
+            continue
+        account.add(encoded)
+        if method == "dpo":
+            kept.append(example)
+        yield encoded
+
+
+def _unfit_pair(encoder: Encoder, example: Example) -> str | None:
+    if example.rejected is None:
+        return "it has no rejected answer"
+    rejected = encoder.encode(rejected_side(example))
+    return f"rejected side: {rejected}" if isinstance(rejected, str) else None
+
+
+def _nothing_left(mix: MixFolder, config: TrainConfig, account: Account) -> WinnowError:
+    if not account.dropped:
+        return WinnowError(f"The mix {mix.path} has no rows for the arm {config.arm!r}.", fix="export the mix again")
+    reason, count = account.dropped.most_common(1)[0]
+    return WinnowError(
+        f"No row of {mix.path} can be trained on; the commonest reason ({count} rows): {reason}.",
+        fix=f"raise max_length (it is {config.max_length})" if "max_length" in reason else "export another format",
+    )
+
+
+def preference_rows(examples: list[Example]) -> list[dict[str, Any]]:
+    """Pairs with the columns of TRL's preference trainers."""
+    return [
+        {
+            "prompt": list(e.messages[: e.answers_from]),
+            "chosen": list(e.messages[e.answers_from :]),
+            "rejected": list(e.rejected or ()),
+            **({"tools": list(e.tools)} if e.tools else {}),
+        }
+        for e in examples
+    ]
