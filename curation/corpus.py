@@ -87,7 +87,7 @@ class Corpus:
         offset: int = 0,
         timeout_seconds: float | None = None,
     ) -> pl.DataFrame:
-        """Samples with their scores, tags and marks as columns; in the order of ingestion unless `order` says otherwise.
+        """Samples with their scores, tags and marks as columns; in the order of ingestion if none is given.
 
         Args:
             columns: any of `columns()`; the sample's own columns when null.
@@ -194,7 +194,7 @@ class Corpus:
     def hold_out(self, ids: Sequence[str]) -> None:
         """Mark samples as held out: no selection takes them, and every mix evaluates on them."""
         self.database.run(
-            "INSERT INTO held_out SELECT id, now()::TIMESTAMP FROM held_frame WHERE id NOT IN (SELECT id FROM held_out)",
+            "INSERT INTO held_out SELECT id, now()::TIMESTAMP FROM held_frame ANTI JOIN held_out USING (id)",
             frames={"held_frame": pl.DataFrame({"id": list(ids)}, schema={"id": pl.String})},
         )
 
@@ -235,7 +235,7 @@ class Corpus:
         table = score_table(run)
         self.database.run(
             (
-                f"INSERT INTO {table} ({names}) SELECT {names} FROM shard_frame WHERE id NOT IN (SELECT id FROM {table})",
+                f"INSERT INTO {table} ({names}) SELECT {names} FROM shard_frame ANTI JOIN {table} USING (id)",
                 [],
             ),
             (

@@ -41,7 +41,7 @@ RETRIES = 5
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # 1.5 and 2.0 both read and write this format; 2.0's own default is unreadable by 1.5.
     "storage_compatibility_version": "v1.5.0",
-    # Files are read by polars and pyarrow, so a filter that a user types can reach no file, and no extension is fetched.
+    # Polars and pyarrow read files, so that a filter somebody types can reach none; and no extension is fetched.
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -114,7 +114,7 @@ class Database:
             with self._connection() as connection:
                 if not isinstance(connection, Owner):
                     return execute(connection, script, frames or {}, timeout_seconds)
-                # Every write is one that changes nothing when done twice, so an answer that got lost is asked for again.
+                # Every write changes nothing when done twice, so what got no answer is asked again.
                 with contextlib.suppress(OSError):
                     return _ask(connection, self.folder, script, frames or {}, timeout_seconds)
         raise CorpusError(
@@ -310,7 +310,7 @@ def answer(connection: duckdb.DuckDBPyConnection, folder: Path, body: bytes) -> 
     """The owner's side of `_ask`: HTTP status and body for one request."""
     try:
         asked = json.loads(body)
-        frames = {name: pl.read_ipc(_inside(folder, file), memory_map=False) for name, file in asked["frames"].items()}
+        frames = {name: pl.read_ipc(_inside(folder, file).read_bytes()) for name, file in asked["frames"].items()}
         result = execute(connection, asked["statements"], frames, asked.get("timeout_seconds"))
     except CorpusError as error:
         return 400, json.dumps({"kind": "corpus", "message": error.message, "fix": error.fix}).encode()

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curation.corpus import Corpus, run_id
+from curation.corpus import Corpus
 from curation.encoders import open_encoder
 from curation.errors import CorpusError, unknown
 from curation.progress import Progress, silent
+from curation.vectors import ids_of
 
 TEXTS = {
     "both": "instruction || '\n\n' || response",
@@ -44,17 +45,6 @@ class EmbedReport:
     embedded: int
     """Samples embedded in this call."""
     already: int
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """A stored embedding."""
-
-    name: str
-    model: str
-    ids: list[str]
-    matrix: np.ndarray
-    """Memory-mapped float32 (samples, dimensions), row i is of `ids[i]`."""
 
 
 def embed(
@@ -90,7 +80,7 @@ def embed(
             f"The embedding {name!r} was made with {about['model']} of {about['text']}.", fix="choose another --name"
         )
     ids = corpus.frame(["id"], where=where)["id"].to_list()
-    done = set(_ids(folder)) | {i for part in _parts(folder) for i in np.load(_ids_of(part)).tolist()}
+    done = set(ids_of(folder)) | {i for part in _parts(folder) for i in np.load(_ids_of(part)).tolist()}
     pending = [i for i in ids if i not in done]
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     if pending:
@@ -106,12 +96,11 @@ def default_name(model: str, text: str = "both") -> str:
 
 
 def _encode(corpus: Corpus, model: str, text: str, pending: Sequence[str], folder: Path, progress: Progress) -> None:
-    encoder: Any = open_encoder(model, folder=folder)
-    if hasattr(encoder, "fit") and not encoder.fitted:
-        progress(0, len(pending), f"{model}: learning which n-grams matter")
-        everything = corpus.query(f"SELECT {TEXTS[text]} AS text FROM samples ORDER BY id")
-        encoder.fit(everything["text"].to_list())
-        encoder.save(folder)
+    def all_texts() -> list[str]:
+        progress(0, len(pending), f"{model}: learning which n-grams tell samples apart")
+        return corpus.query(f"SELECT {TEXTS[text]} AS text FROM samples ORDER BY id")["text"].to_list()
+
+    encoder = open_encoder(model, folder=folder, fit_on=all_texts)
     first = 1 + max((int(p.stem) for p in _parts(folder)), default=0)
     for number, start in enumerate(range(0, len(pending), SHARD_ROWS), first):
         ids = list(pending[start : start + SHARD_ROWS])
@@ -136,10 +125,10 @@ def _texts(corpus: Corpus, text: str, ids: Sequence[str]) -> list[str]:
 def _merge(folder: Path, about: dict[str, Any]) -> int:
     """Put the new parts behind the vectors there are; a reader sees the old array or the new one, nothing between."""
     parts = _parts(folder)
-    matrices = [np.load(p, mmap_mode="r") for p in ([folder / "vectors.npy"] if _ids(folder) else []) + parts]
+    matrices = [np.load(p, mmap_mode="r") for p in ([folder / "vectors.npy"] if ids_of(folder) else []) + parts]
     if not matrices:
         raise CorpusError("There is no sample to embed.", fix="ingest a file first, or widen the filter")
-    ids = _ids(folder) + [i for part in parts for i in np.load(_ids_of(part)).tolist()]
+    ids = ids_of(folder) + [i for part in parts for i in np.load(_ids_of(part)).tolist()]
     dimensions = int(matrices[0].shape[1])
     if parts:
         merged = np.lib.format.open_memmap(
@@ -190,8 +179,10 @@ def add_vectors(corpus: Corpus, path: Path | str, field: str, *, name: str | Non
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "vectors.npy", np.asarray(matrix[rows], dtype=np.float32))
     np.save(folder / "ids.npy", np.array(frame["id"].to_list()))
-    about = {"name": name, "model": f"file:{Path(path).name}", "text": f"by {field}", "samples": frame.height}
-    (folder / "about.json").write_text(json.dumps({**about, "dimensions": int(matrix.shape[1])}))
+    about: dict[str, Any] = {"name": name, "model": f"file:{Path(path).name}", "text": f"by {field}"}
+    (folder / "about.json").write_text(
+        json.dumps({**about, "dimensions": int(matrix.shape[1]), "samples": frame.height})
+    )
     return EmbedReport(name, about["model"], about["text"], int(matrix.shape[1]), frame.height, 0)
 
 
@@ -223,36 +214,9 @@ def _rows_of(values: pl.Series, rows: int) -> np.ndarray | None:
     return places
 
 
-def embeddings(corpus: Corpus) -> list[dict[str, Any]]:
-    """What is in each embedding (name, model, text, dimensions, samples), the latest last."""
-    files = sorted((corpus.path / "embeddings").glob("*/about.json"), key=lambda p: p.stat().st_mtime)
-    return [json.loads(file.read_text()) for file in files]
-
-
-def vectors_of(corpus: Corpus, name: str | None = None) -> Vectors:
-    """A stored embedding; the latest one when no name is given.
-
-    Raises:
-        CorpusError: there is none.
-    """
-    known = {about["name"]: about for about in embeddings(corpus)}
-    if not known:
-        raise CorpusError("The corpus has no embedding.", fix=f"winnow embed {corpus.path}")
-    name = name or list(known)[-1]
-    if name not in known:
-        raise unknown("embedding", name, known, CorpusError)
-    folder = corpus.path / "embeddings" / name
-    return Vectors(name, known[name]["model"], _ids(folder), np.load(folder / "vectors.npy", mmap_mode="r"))
-
-
 def _about(folder: Path) -> dict[str, Any] | None:
     path = folder / "about.json"
     return json.loads(path.read_text()) if path.exists() else None
-
-
-def _ids(folder: Path) -> list[str]:
-    path = folder / "ids.npy"
-    return np.load(path).tolist() if path.exists() else []
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -135,11 +135,11 @@ def plain_pairs(chunk: Sequence[Numbered], source: str) -> pl.DataFrame | None:
     """
     first = chunk[0][1]
     names = pair_columns(first) if isinstance(first, dict) else None
-    if names is None:
+    if names is None or not isinstance(first, dict):
         return None
     columns = first.keys()
-    numbers, rows = [number for number, _ in chunk], [row for _, row in chunk]
-    if not all(isinstance(row, dict) and row.keys() == columns for row in rows):
+    numbers, rows = [number for number, _ in chunk], [row for _, row in chunk if isinstance(row, dict)]
+    if len(rows) < len(chunk) or not all(row.keys() == columns for row in rows):
         return None
     shape, asked, answer = names
     instructions, responses = [r[asked] for r in rows], [r[answer] for r in rows]

@@ -182,7 +182,7 @@ def _chosen(corpus: Corpus, mix: Mix) -> tuple[list[str], list[dict[str, Any]]]:
     given = []
     for part, ids, rows in zip(mix.parts, pools, wanted, strict=True):
         fresh = [i for i in ids if i not in taken]
-        if len(fresh) < rows and (part.rows is not None or part.weight is None) and part.rows is not None:
+        if part.rows is not None and len(fresh) < rows:
             raise CorpusError(
                 f"The part {part.selection or part.where!r} has {len(fresh):,} samples left, {rows:,} are asked for.",
                 fix=f"ask for at most {len(fresh)} rows",
@@ -251,7 +251,8 @@ def _random(corpus: Corpus, mix: Mix, without: set[str]) -> list[str]:
 def _random_note(train: _Written, baseline: _Written) -> str | None:
     if baseline.characters >= train.characters:
         return None
-    return f"random.jsonl has only {baseline.characters:,} characters where train.jsonl has {train.characters:,}: the pool has no more"
+    size = f"{baseline.characters:,} characters where train.jsonl has {train.characters:,}"
+    return f"random.jsonl has only {size}: the pool has no more"
 
 
 def _tokens(corpus: Corpus, ids: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
@@ -88,7 +88,7 @@ def _text_rows(path: Path, magic: bytes) -> Iterator[Numbered]:
 
 
 def _opened(path: Path, magic: bytes) -> io.BufferedReader:
-    stream: IO[bytes]
+    stream: Any
     if magic[:2] == b"\x1f\x8b":
         stream = gzip.open(path)  # noqa: SIM115
     elif magic == b"\x28\xb5\x2f\xfd":
@@ -97,7 +97,7 @@ def _opened(path: Path, magic: bytes) -> io.BufferedReader:
         stream = zstandard.open(path, "rb")
     else:
         stream = path.open("rb")
-    return io.BufferedReader(stream, buffer_size=1 << 20)  # type: ignore[arg-type]
+    return io.BufferedReader(stream, buffer_size=1 << 20)
 
 
 def _is_lines(head: bytes) -> bool:

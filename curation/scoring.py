@@ -90,13 +90,13 @@ def checked(scorer: Scorer, batch: pl.DataFrame) -> pl.DataFrame:
     names = list(scorer.columns)
     if "reason" not in measured.columns:
         measured = measured.with_columns(pl.lit(None, dtype=pl.String).alias("reason"))
-    if not measured["id"].equals(batch["id"]) or set(measured.columns) != {"id", *names, "reason"}:
+    if measured.height != batch.height or set(measured.columns) != {*names, "reason"}:
         raise OperatorError(
             f"The scorer {scorer.name!r} answered with other rows or columns than it was asked for.",
-            fix="let score() return one row per sample in the same order, with the id and its columns",
+            fix="let score() return one row per sample in the same order, with the columns it names, and reason",
         )
     floats = [pl.col(n).fill_nan(None) for n in names if measured[n].dtype.is_float()]
-    measured = measured.with_columns(floats).select("id", *names, "reason")
+    measured = measured.with_columns(batch["id"], *floats).select("id", *names, "reason")
     unexplained = pl.col(names[0]).is_null() & pl.col("reason").is_null()
     return measured.with_columns(
         pl.when(unexplained).then(pl.lit("could not be measured")).otherwise(pl.col("reason")).alias("reason")

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from curation.corpus import Corpus, quoted, run_id
-from curation.embedding import vectors_of
 from curation.errors import CorpusError, OperatorError, unknown
 from curation.operators import Pool, Selection, Selector
 from curation.progress import Progress, silent
+from curation.vectors import vectors_of
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def checked(selector: Selector, chosen: Selection, pool: Pool, budget: int) -> S
     kept = set(chosen.ids)
     if len(chosen.ids) != budget or len(kept) != budget or not kept <= ids or ids - kept != set(chosen.rejected):
         raise OperatorError(
-            f"The selector {selector.name!r} did not choose exactly {budget} different samples with a reason for the others.",
+            f"The selector {selector.name!r} broke its contract: {budget} different samples, a reason for the others.",
             fix="mend its select()",
         )
     return chosen
@@ -147,10 +147,8 @@ def unscored_column(corpus: Corpus, column: str) -> CorpusError:
     """The error for a column that no scorer has written, with the command that writes it."""
     scorers = {"length": "length", "ifd": "ifd", "heuristics": "heuristics"}
     scorer = next((s for prefix, s in scorers.items() if column.startswith(prefix)), None)
-    if scorer:
-        fix = f"winnow score {corpus.path} {scorer}"
-    else:
-        fix = unknown("column", column, corpus.score_columns()).fix
+    known = unknown("column", column, corpus.score_columns())
+    fix = f"winnow score {corpus.path} {scorer}" if scorer else known.fix
     return CorpusError(f"The corpus has no column {column!r}.", fix=fix)
 
 

@@ -8,8 +8,8 @@ CREATE TABLE IF NOT EXISTS samples (
     messages STRUCT("role" VARCHAR, "content" VARCHAR, reasoning VARCHAR, tool_calls VARCHAR)[],
     rejected STRUCT("role" VARCHAR, "content" VARCHAR, reasoning VARCHAR, tool_calls VARCHAR)[],
     label BOOLEAN, tools VARCHAR, instruction VARCHAR, response VARCHAR, shape VARCHAR, source VARCHAR,
-    "row" BIGINT, parents VARCHAR[], operator VARCHAR, metadata VARCHAR, turns INTEGER, response_chars INTEGER, script VARCHAR,
-    batch VARCHAR, added_at TIMESTAMP);
+    "row" BIGINT, parents VARCHAR[], operator VARCHAR, metadata VARCHAR, turns INTEGER, response_chars INTEGER,
+    script VARCHAR, batch VARCHAR, added_at TIMESTAMP);
 CREATE TABLE IF NOT EXISTS duplicates (
     id VARCHAR, source VARCHAR, "row" BIGINT, metadata VARCHAR, batch VARCHAR, added_at TIMESTAMP);
 CREATE TABLE IF NOT EXISTS rejected ("file" VARCHAR, line BIGINT, reason VARCHAR, "text" VARCHAR, batch VARCHAR,
@@ -39,7 +39,8 @@ INSERT_SAMPLES = """
 INSERT INTO samples BY NAME
 SELECT (SELECT coalesce(max(position), 0) FROM samples) + ordinal + 1 AS position,
     id, messages, rejected, label, tools, instruction, response, shape, source, "row", parents, operator, metadata,
-    coalesce(len(messages), 2) AS turns, length(response)::INTEGER AS response_chars, script, ? AS batch, now()::TIMESTAMP AS added_at
+    coalesce(len(messages), 2) AS turns, length(response)::INTEGER AS response_chars, script, ? AS batch,
+    now()::TIMESTAMP AS added_at
 FROM incoming_frame ANTI JOIN known_ids USING (id) WHERE first_of_id"""
 
 INSERT_DUPLICATES = """

@@ -1,0 +1,1 @@
+"""The doors: the command, the pages, the jobs. No algorithm lives here."""

@@ -17,7 +17,9 @@ from curation.errors import OperatorError, WinnowError
 Command = TypeVar("Command", bound=Callable[..., Any])
 _argv: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("argv", default=None)
 
-WHERE = click.option("--where", metavar="SQL", help="Only samples that meet this condition, such as: source = 'a' AND ifd < 1")
+WHERE = click.option(
+    "--where", metavar="SQL", help="Only samples that meet this condition, such as: source = 'a' AND ifd < 1"
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else")
 SETTINGS = click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A parameter of the operator")
 CORPUS = click.argument("corpus", type=click.Path(path_type=Path))
@@ -34,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _argv.set(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    # Threads that spin while they wait make torch several times slower on a machine that does something else too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         winnow.main(args=arguments, prog_name="winnow", standalone_mode=False)
     except WinnowError as error:
@@ -59,9 +63,7 @@ def _help_line(error: click.ClickException) -> str:
     return f"{context.command_path if context else 'winnow'} --help"
 
 
-def perform(
-    corpus: Path | None, as_json: bool, work: Callable[[Any], Any], show: Callable[[Any], None]
-) -> None:
+def perform(corpus: Path | None, as_json: bool, work: Callable[[Any], Any], show: Callable[[Any], None]) -> None:
     """Run a verb as a job: progress to stderr and the job's folder, the report to stdout and the folder."""
     from studio.jobs import FOLDER_VARIABLE, Recorder, job_id
     from studio.printing import ProgressLine, as_dict, print_json
@@ -118,7 +120,9 @@ def pairs(given: Iterable[str], option: str) -> dict[str, str]:
     for word in given:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise OperatorError(f"{option} {word!r} is not NAME=VALUE.", fix=f"write it like: {option} {word or 'NAME'}=VALUE")
+            raise OperatorError(
+                f"{option} {word!r} is not NAME=VALUE.", fix=f"write it like: {option} {word or 'NAME'}=VALUE"
+            )
         found[name.strip()] = value
     return found
 
@@ -127,7 +131,9 @@ def pairs(given: Iterable[str], option: str) -> dict[str, str]:
 @CORPUS
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--source", help="What to call the source; the file's name if not given")
-@click.option("--map", "fields", multiple=True, metavar="NAME=COLUMN", help="Which column is meant, such as: response=reply")
+@click.option(
+    "--map", "fields", multiple=True, metavar="NAME=COLUMN", help="Which column is meant, such as: response=reply"
+)
 @JSON
 def ingest(corpus: Path, files: tuple[str, ...], source: str | None, fields: tuple[str, ...], as_json: bool) -> None:
     """Read files (JSON, JSONL, Parquet, CSV; .gz, .zst) into a corpus; known text adds nothing."""
@@ -149,7 +155,13 @@ def _show_ingest(report: Any, corpus: Path) -> None:
 
     print_table(
         [
-            {"file": f.file, "shape": ", ".join(f.shapes), "added": f.added, "duplicates": f.duplicates, "rejected": f.rejected}
+            {
+                "file": f.file,
+                "shape": ", ".join(f.shapes),
+                "added": f.added,
+                "duplicates": f.duplicates,
+                "rejected": f.rejected,
+            }
             for f in report.files
         ]
     )
@@ -185,7 +197,10 @@ def _show_samples(found: dict[str, Any]) -> None:
     from studio.printing import print_table, shortened
 
     if "rows" in found:
-        print_table([{**row, "text": shortened(row["text"] or "", 60)} for row in found["rows"]], ["file", "line", "reason", "text"])
+        print_table(
+            [{**row, "text": shortened(row["text"] or "", 60)} for row in found["rows"]],
+            ["file", "line", "reason", "text"],
+        )
     else:
         print_table(
             [
@@ -258,7 +273,9 @@ def embed(
     from curation.embedding import embed as verb
 
     if (vectors is None) != (by is None):
-        raise OperatorError("--vectors and --by go together.", fix="name the metadata field: --vectors FILE.npy --by FIELD")
+        raise OperatorError(
+            "--vectors and --by go together.", fix="name the metadata field: --vectors FILE.npy --by FIELD"
+        )
     opened = Corpus(corpus)
 
     def work(progress: Any) -> Any:
@@ -338,9 +355,7 @@ def select(
     perform(
         opened.path,
         as_json,
-        lambda progress: verb(
-            opened, operator, budget, name=name, where=where, embedding=embedding, progress=progress
-        ),
+        lambda progress: verb(opened, operator, budget, name=name, where=where, embedding=embedding, progress=progress),
         _show_selection,
     )
 
@@ -350,10 +365,17 @@ def _show_selection(report: Any) -> None:
 
     from studio.printing import print_facts
 
-    kinds = Counter(reason.split(";")[0] if len(reason) < 30 else reason.split(" ")[0] + " …" for reason in report.rejected.values())
+    kinds = Counter(
+        reason.split(";")[0] if len(reason) < 30 else reason.split(" ")[0] + " …" for reason in report.rejected.values()
+    )
     print_facts(
         f"selection {report.name}",
-        {"selector": report.selector, "chosen": len(report.ids), "pool": report.pool, "left": dict(kinds.most_common(4))},
+        {
+            "selector": report.selector,
+            "chosen": len(report.ids),
+            "pool": report.pool,
+            "left": dict(kinds.most_common(4)),
+        },
     )
 
 
@@ -402,18 +424,19 @@ def synthesize(
     """Make new samples from samples of the corpus: evol-instruct, distill."""
     from curation.corpus import Corpus
     from curation.operators import build
-    from studio.demo_corpus import REPLIES
+    from studio.demo_corpus import DEMO_SEED_SAMPLES, REPLIES
     from synthesis import synthesize as verb
     from synthesis.synthesizers import SYNTHESIZERS
 
     operator = build("synthesizer", SYNTHESIZERS, synthesizer, pairs(settings, "--set"))
     opened = Corpus(corpus)
-    spec = f"replay:{REPLIES}" if model == "demo" else model
+    if model == "demo":  # its endpoint has answers for its own seed samples only
+        model, where = f"replay:{REPLIES}", where or DEMO_SEED_SAMPLES
     perform(
         opened.path,
         as_json,
         lambda progress: verb(
-            opened, operator, spec, where=where, limit=limit, seed=seed, concurrency=concurrency, progress=progress
+            opened, operator, model, where=where, limit=limit, seed=seed, concurrency=concurrency, progress=progress
         ),
         facts("{r.name}", "seeds", "accepted", "duplicates", "rejected", "calls", "cached_calls", "failed"),
     )
@@ -423,9 +446,21 @@ def synthesize(
 @CORPUS
 @click.argument("mix")
 @click.argument("out", required=False, type=click.Path(path_type=Path))
-@click.option("--part", "parts", multiple=True, metavar="SELECTION[=ROWS|=xWEIGHT]", help="A selection, all of it, so many rows, or a weight such as x2")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    metavar="SELECTION[=ROWS|=xWEIGHT]",
+    help="A selection, all of it, so many rows, or a weight such as x2",
+)
 @click.option("--where-part", "conditions", multiple=True, metavar="SQL[=ROWS]", hidden=True)
-@click.option("--format", "format_name", default="messages", show_default=True, help="messages, prompt-completion, alpaca, sharegpt, preference")
+@click.option(
+    "--format",
+    "format_name",
+    default="messages",
+    show_default=True,
+    help="messages, prompt-completion, alpaca, sharegpt, preference",
+)
 @click.option("--seed", default=0, show_default=True)
 @JSON
 def export(
@@ -457,7 +492,7 @@ def export(
 @click.argument("mix", type=click.Path(path_type=Path))
 @click.option("--base-model", help="Path or name; the corpus' warm-up model if not given")
 @click.option("--method", type=click.Choice(["sft", "dpo"]), default="sft", show_default=True)
-@click.option("--adapter", type=click.Choice(["full", "lora"]), default="full", show_default=True)
+@click.option("--adapter", type=click.Choice(["full", "lora"]), help="lora; full for the small warm-up model")
 @click.option("--run", "run_name", help="What to call the run")
 @SETTINGS
 @JSON
@@ -465,7 +500,7 @@ def train(
     mix: Path,
     base_model: str | None,
     method: str,
-    adapter: str,
+    adapter: str | None,
     run_name: str | None,
     settings: tuple[str, ...],
     as_json: bool,
@@ -552,7 +587,10 @@ def demo(folder: Path, as_json: bool) -> None:
     from studio.demo_corpus import build_demo
 
     perform(
-        None, as_json, lambda progress: build_demo(folder, progress), facts("{r.folder}", "samples", "held_out", "scored", "selections")
+        None,
+        as_json,
+        lambda progress: build_demo(folder, progress),
+        facts("{r.folder}", "samples", "held_out", "scored", "selections"),
     )
 
 

@@ -11,6 +11,9 @@ from curation.progress import Progress, silent
 DEMO = Path(__file__).parent / "demo"
 REPLIES = DEMO / "replies.jsonl"
 FILES = ("instructions_en", "instructions_zh", "conversations", "maths", "code", "preferences")
+DEMO_SEED_SAMPLES = "json_extract_string(metadata, '$.seed_sample') IS NOT NULL"
+"""The samples that the demo's chat endpoint has answers for."""
+
 HELD_OUT = 30
 """Samples set aside for evaluation."""
 
@@ -27,7 +30,7 @@ class DemoReport:
 
 
 def build_demo(folder: Path, progress: Progress = silent) -> DemoReport:
-    """Ingest, hold out, score, embed and select: what a first look at the studio needs. Doing it again changes nothing."""
+    """Ingest, hold out, score, embed and select: what a first look at the studio needs. Again changes nothing."""
     from curation.embedding import embed
     from curation.ingestion import ingest
     from curation.scorers.heuristics import Heuristics

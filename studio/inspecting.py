@@ -7,7 +7,6 @@ from typing import Any
 
 from curation.corpus import Corpus, quoted
 
-
 SHOWN = ("id", "messages", "rejected", "label", "tools", "source", "row", "parents", "operator", "tags", "metadata")
 
 
@@ -69,5 +68,3 @@ def reasons(corpus: Corpus, sample_id: str) -> dict[str, str]:
         if row.height:
             found.update({column: row.item() for column in run.columns if column not in found})
     return found
-
-

@@ -222,7 +222,13 @@ def _job(folder: Path) -> Job | None:
     error = _read_json(folder / "error.json") or {}
     state = _state(folder, stored)
     ended = folder / "exit_code"
-    until = ended.stat().st_mtime if ended.exists() else time.time() if state == "running" else last.get("at", stored["started"])
+    until = (
+        ended.stat().st_mtime
+        if ended.exists()
+        else time.time()
+        if state == "running"
+        else last.get("at", stored["started"])
+    )
     return Job(
         id=folder.name,
         folder=folder,

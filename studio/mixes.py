@@ -25,7 +25,9 @@ def recipe(mix: str, parts: Sequence[str], format_name: str, seed: int) -> Mix:
 def _part(text: str) -> dict[str, Any]:
     """`NAME`, `NAME=500` (rows) or `NAME=x2` (weight); `where:SQL` in place of a name is a condition."""
     source, _, amount = text.rpartition("=") if _has_amount(text) else (text, "", "")
-    part: dict[str, Any] = {"where": source.removeprefix("where:")} if source.startswith("where:") else {"selection": source}
+    part: dict[str, Any] = (
+        {"where": source.removeprefix("where:")} if source.startswith("where:") else {"selection": source}
+    )
     if amount.startswith("x"):
         part["weight"] = _number(amount[1:], text)
     elif amount:

@@ -1,4 +1,4 @@
-"""The studio's side of the corpus database: it keeps the file open and runs what commands and jobs send over loopback."""
+"""The studio's side of the corpus database: it keeps the file open and runs what others send over loopback."""
 
 from __future__ import annotations
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curation.errors import ModelError
-from curation.operators import translated
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
+
+WARM_UP = "warm-up"
+"""Folder of the corpus' own small model, below `models/`."""
 
 
 def corpus_of(folder: Path) -> Path | None:
@@ -25,7 +27,7 @@ def corpus_of(folder: Path) -> Path | None:
 
 
 def prepared(
-    mix: Path, base_model: str | None, method: str, adapter: str, name: str | None, settings: Mapping[str, str]
+    mix: Path, base_model: str | None, method: str, adapter: str | None, name: str | None, settings: Mapping[str, str]
 ) -> tuple[TrainConfig, Path]:
     """The configuration and the folder of a run; equal words, equal run.
 
@@ -33,25 +35,22 @@ def prepared(
         ModelError: no base model is named and the corpus has none of its own.
         OperatorError: a setting is wrong.
     """
-    from pydantic import ValidationError
-
     from training.config import TrainConfig
 
     corpus = corpus_of(mix)
     model = base_model or _warm_up_model(corpus, mix)
-    try:
-        config = TrainConfig(**{"base_model": model, "method": method, "adapter": adapter, **settings})
-    except ValidationError as error:
-        raise translated("train", error, TrainConfig.model_fields) from None
+    small = base_model is None or Path(base_model).name == WARM_UP
+    fields = {"base_model": model, "method": method, "adapter": adapter or ("full" if small else "lora"), **settings}
+    config = TrainConfig.checked(fields)
     mix_name = mix.expanduser().resolve().name
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:6]
     runs = corpus / "runs" if corpus else mix / "runs"
-    return config, runs / (name or f"{mix_name}-{method}-{adapter}-{digest}")
+    return config, runs / (name or f"{mix_name}-{method}-{config.adapter}-{digest}")
 
 
 def _warm_up_model(corpus: Path | None, mix: Path) -> str:
-    if corpus is not None and (corpus / "models" / "warm-up" / "config.json").exists():
-        return str(corpus / "models" / "warm-up")
+    if corpus is not None and (corpus / "models" / WARM_UP / "config.json").exists():
+        return str(corpus / "models" / WARM_UP)
     fix = f"winnow warm-up {corpus}" if corpus else f"winnow train {mix} --base-model PATH_OR_NAME"
     raise ModelError("No base model is named, and there is no warm-up model.", fix=fix)
 

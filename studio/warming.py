@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curation.corpus import Corpus
 from curation.errors import OperatorError, unknown
@@ -24,12 +24,14 @@ def warm_up_corpus(corpus: Corpus, settings: Mapping[str, str], seed: int, progr
     """
     given = _settings(settings)
     frame = corpus.frame(["messages"], where="NOT held_out")
-    return warm_up(frame["messages"].to_list(), corpus.path / "models" / "warm-up", seed=seed, settings=given, progress=progress)
+    return warm_up(
+        frame["messages"].to_list(), corpus.path / "models" / "warm-up", seed=seed, settings=given, progress=progress
+    )
 
 
 def _settings(given: Mapping[str, str]) -> WarmUpSettings:
     fields = {f.name: f for f in dataclasses.fields(WarmUpSettings)}
-    values = {}
+    values: dict[str, Any] = {}
     for name, text in given.items():
         if name not in fields:
             raise unknown("setting", name, fields)
@@ -37,5 +39,7 @@ def _settings(given: Mapping[str, str]) -> WarmUpSettings:
         try:
             values[name] = kind(text)
         except ValueError:
-            raise OperatorError(f"The setting {name!r} is not a number: {text!r}.", fix=f"write --set {name}=NUMBER") from None
+            raise OperatorError(
+                f"The setting {name!r} is not a number: {text!r}.", fix=f"write --set {name}=NUMBER"
+            ) from None
     return WarmUpSettings(**values)

@@ -158,7 +158,9 @@ def draw(corpus: Samples, synthesizer: Synthesizer, where: str | None, limit: in
     Raises:
         CorpusError: there is none.
     """
-    condition = "operator IS NULL AND instruction <> ''" + (f" AND ({where}\n)" if where and where.strip() else "")
+    condition = "operator IS NULL AND NOT held_out AND instruction <> ''" + (
+        f" AND ({where}\n)" if where and where.strip() else ""
+    )
     ids = corpus.frame(["id"], where=condition)["id"].to_list()
     ids.sort(key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest())
     chosen: list[Sample] = []

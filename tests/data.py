@@ -13,5 +13,7 @@ def shared(name: str) -> Path:
     """The shared file or folder `name` (such as `data/gsm8k_test.jsonl`); skips the test where it is missing."""
     path = SHARED / name
     if not path.exists():
-        pytest.skip(f"needs the real file {name}, which lies in a folder `shared` beside the repository and is not here")
+        pytest.skip(
+            f"needs the real file {name}, which lies in a folder `shared` beside the repository and is not here"
+        )
     return path

@@ -93,7 +93,7 @@ class Encoder:
 
         try:
             ids, loss = self._masked(example)
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError) as error:
             return f"the chat template refuses it: {error}"
         if not any(loss):
             return "no assistant turn could be found in it"

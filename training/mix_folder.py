@@ -158,7 +158,7 @@ def _turns(row: dict[str, Any]) -> tuple[list[dict[str, Any]], int, list[dict[st
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in message.items() if value is not None}
     if isinstance(kept.get("tool_calls"), str):
-        kept["tool_calls"] = json.loads(kept["tool_calls"])
+        kept["tool_calls"] = _loaded(kept["tool_calls"])
     if isinstance(kept.get("reasoning"), str):
         # `reasoning_content` is what the published chat templates read.
         kept["reasoning_content"] = kept.pop("reasoning")
@@ -175,14 +175,24 @@ def _alpaca(row: dict[str, Any]) -> list[dict[str, Any]]:
     messages = [{"role": "system", "content": row["system"]}] if row.get("system") else []
     for question, answer in row.get("history") or ():
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    question = "\n".join(part for part in (row["instruction"], row.get("input")) if part)
+    # As ingestion joins them: a mix reads the same in every format.
+    question = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
     return [*messages, {"role": "user", "content": question}, {"role": "assistant", "content": row["output"]}]
 
 
 def _tools(tools: Any) -> tuple[dict[str, Any], ...] | None:
-    if isinstance(tools, str):
-        tools = json.loads(tools) if tools.strip() else None
-    return tuple(tools) if tools else None
+    tools = _loaded(tools) if isinstance(tools, str) else tools
+    if not tools:
+        return None
+    return tuple(tools) if isinstance(tools, list) else (tools,)
+
+
+def _loaded(text: str) -> Any:
+    """What the JSON says; a text that is none is left for the chat template to refuse."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _sha256(path: Path) -> str | None:

@@ -9,4 +9,6 @@ from curation.scorers.ifd import IFD
 from curation.scorers.length import Length
 from curation.scorers.metadata import Metadata
 
+__all__ = ["IFD", "SCORERS", "File", "Heuristics", "Length", "Metadata"]
+
 SCORERS: tuple[type[Scorer], ...] = (Length, Heuristics, Metadata, File, IFD)

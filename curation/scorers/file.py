@@ -50,7 +50,7 @@ class File(Scorer):
         reason = pl.when(pl.all_horizontal(pl.col(n).is_null() for n in names)).then(
             pl.lit("the file has no score for it")
         )
-        return found.with_columns(reason.alias("reason"))
+        return found.with_columns(reason.alias("reason")).drop("id")
 
     def _frame(self) -> pl.DataFrame:
         import polars as pl

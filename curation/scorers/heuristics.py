@@ -15,10 +15,18 @@ from curation.operators import Scorer
 if TYPE_CHECKING:
     import polars as pl
 
-REFUSAL = (
-    r"(?i)\b(as an ai(?: (?:language )?model| assistant|,)|as a (large )?language model|i(?:'|’)?m (?:sorry|afraid),? (?:but )?i (?:can(?:'|’|no)t|am unable)"
-    r"|i (?:can(?:'|’)t|cannot|am not able to|am unable to) (?:assist|help (?:you|with)|provide|fulfill|comply|answer|do that))"
-    r"|作为(?:一个|一名)?(?:AI|人工智能|语言模型|大型语言模型)|(?:很)?抱歉，?我(?:无法|不能)|对不起，?我(?:无法|不能)|我无法(?:提供|回答|协助|满足)"
+REFUSAL = "|".join(
+    (
+        r"(?i)\bas an ai(?: (?:language )?model| assistant|,)",
+        r"as a (?:large )?language model",
+        r"i(?:'|’)?m (?:sorry|afraid),? (?:but )?i (?:can(?:'|’|no)t|am unable)",
+        r"i (?:can(?:'|’)t|cannot|am not able to|am unable to)"
+        r" (?:assist|help (?:you|with)|provide|fulfill|comply|answer|do that)",
+        r"作为(?:一个|一名)?(?:AI|人工智能|语言模型|大型语言模型)",
+        r"(?:很)?抱歉，?我(?:无法|不能)",
+        r"对不起，?我(?:无法|不能)",
+        r"我无法(?:提供|回答|协助|满足)",
+    )
 )
 MOJIBAKE = (
     "â€[™œ\u009d“”˜¦¢\u0080-\u00bf]|Ã[\u0080-\u00bf©¨¡±³º¼¶¤]|Â[\u00a0-\u00bf]|ï»¿|\ufffd"
@@ -31,7 +39,10 @@ PERSONAL = (
     r"|\b1[3-9]\d{9}\b|\b\d{3}-\d{2}-\d{4}\b|\b\d{17}[\dXx]\b|\b(?:\d{4}[- ]){3}\d{4}\b"
 )
 """E-mail addresses, telephone, identity and card numbers."""
-OPEN_ENDED = r"(?i)(?:[,，、;；:：(（\-]|\b(?:and|or|the|a|an|to|of|in|with|for|by|that|which|is|are|was|because|but|from|as|it|this|their))\s*$"
+OPEN_ENDED = (
+    r"(?i)(?:[,，、;；:：(（\-]|\b(?:and|or|the|a|an|to|of|in|with|for|by|that|which|is|are|was|because|but|from|as|it|this"
+    r"|their))\s*$"
+)
 
 
 class Heuristics(Scorer):
@@ -67,7 +78,7 @@ class Heuristics(Scorer):
         size = answer.str.len_chars()
         trimmed = answer.str.strip_chars()
         both = pl.concat_str("instruction", "response", separator="\n")
-        measured = batch.select("id", "instruction", "response").with_columns(
+        measured = batch.select("instruction", "response").with_columns(
             (trimmed.str.len_chars() == 0).alias("empty"),
             _truncated(trimmed).alias("truncated"),
             answer.str.contains(REFUSAL).alias("refusal"),
@@ -84,7 +95,7 @@ class Heuristics(Scorer):
         )
         count = pl.sum_horizontal(pl.col(f).cast(pl.Int64) for f in FLAGS).alias("heuristics")
         no_answer = pl.when(size == 0).then(pl.lit("the answer is empty: its ratios can't be measured")).alias("reason")
-        return measured.select("id", count, *FLAGS, *RATIOS, no_answer)
+        return measured.select(count, *FLAGS, *RATIOS, no_answer)
 
 
 FLAGS = ("empty", "truncated", "refusal", "mojibake", "personal_data", "script_mismatch", "repetitive", "symbols")

@@ -85,7 +85,7 @@ class IFD(Scorer):
     """
 
     name: ClassVar[str] = "ifd"
-    needs: ClassVar[tuple[str, ...]] = ("messages",)
+    needs: ClassVar[tuple[str, ...]] = ("messages", "instruction", "response")
     batch_rows: ClassVar[int] = 2_048
 
     model: str | None = Field(None, description="Causal LM: hf:PATH or hub name; empty: the corpus' warm-up model.")
@@ -130,7 +130,7 @@ class IFD(Scorer):
         import polars as pl
 
         lm = open_causal_lm(self._named_model())
-        rows = self._measure([_last_answer(messages) for messages in batch["messages"].to_list()], lm)
+        rows = self._measure([_last_answer(*row) for row in batch.select(self.needs).iter_rows()], lm)
         schema = {**dict.fromkeys(self.columns, pl.Float64), "reason": pl.String}
         return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -200,9 +200,12 @@ class IFD(Scorer):
         return with_prompt / alone, with_prompt, alone, None
 
 
-def _last_answer(messages: list[dict[str, Any]] | None) -> tuple[list[dict[str, Any]], str]:
+def _last_answer(
+    messages: list[dict[str, Any]] | None, instruction: str | None, response: str | None
+) -> tuple[list[dict[str, Any]], str]:
     """The turns before the last assistant turn, and its text (empty where there is none)."""
-    messages = messages or []
+    if messages is None:  # a plain pair, as `to_frame` writes it
+        return [{"role": "user", "content": instruction or ""}], response or ""
     for i in range(len(messages) - 1, -1, -1):
         if messages[i]["role"] == "assistant":
             return messages[:i], messages[i]["content"] or ""

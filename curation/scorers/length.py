@@ -42,9 +42,8 @@ class Length(Scorer):
         import polars as pl
 
         text = pl.col("messages").list.eval(pl.element().struct.field("content")).list.join("\n").alias("text")
-        whole = batch.select("id", text, "response", pl.col("messages").list.len().alias("turns"))
+        whole = batch.select(text, "response", pl.col("messages").list.len().alias("turns"))
         return whole.select(
-            "id",
             (pl.col("text").str.len_chars().cast(pl.Int64) - pl.col("turns") + 1).alias("length"),
             self._tokens(whole["text"]).alias("length_tokens"),
             self._tokens(whole["response"]).alias("length_response_tokens"),

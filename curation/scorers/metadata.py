@@ -45,7 +45,7 @@ class Metadata(Scorer):
             reasons.append(None if number is not None else missing)
         name = next(iter(self.columns))
         return pl.DataFrame(
-            {"id": batch["id"], name: numbers, "reason": reasons},
+            {name: numbers, "reason": reasons},
             schema_overrides={name: pl.Float64, "reason": pl.String},
         )
 

@@ -9,4 +9,6 @@ from curation.selectors.random import Random
 from curation.selectors.stratified import Stratified
 from curation.selectors.top_k import TopK
 
+__all__ = ["SELECTORS", "KCenter", "Longest", "Random", "Stratified", "TopK"]
+
 SELECTORS: tuple[type[Selector], ...] = (Random, Stratified, Longest, TopK, KCenter)

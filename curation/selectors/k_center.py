@@ -14,10 +14,10 @@ from curation.operators import Pool, Selection, Selector
 class KCenter(Selector):
     """Samples that cover the embedding space: each next one is the farthest from all chosen so far.
 
-    Source: Sener & Savarese 2018, arXiv:1708.00489 (greedy k-center, L2 distance); as in DiverseEvol, arXiv:2311.08182.
+    Source: Sener & Savarese 2018, arXiv:1708.00489 (greedy, L2 distance); as in DiverseEvol, arXiv:2311.08182.
 
-    Differs from the source: it starts at the sample nearest to the mean instead of a random one; distances are kept as one
-    running vector and clamped at 0, so that no N x N matrix and no NaN arises; equal samples come after all distinct ones.
+    Differs from the source: it starts at the sample nearest to the mean instead of a random one; distances are one
+    running vector clamped at 0, so that no N x N matrix and no NaN arises; equal samples come after all distinct ones.
     """
 
     name: ClassVar[str] = "k-center"

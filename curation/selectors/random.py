@@ -13,8 +13,7 @@ from curation.operators import Pool, Selection, Selector
 class Random(Selector):
     """Samples drawn at random: the baseline that most methods fail to beat.
 
-    Source: the audits of selection methods at scale (Xia et al. 2024, arXiv:2410.09335; Ivison et al. 2025), where random
-    is hard to beat.
+    Source: the audits of selection methods at scale, where it is hard to beat (Xia et al. 2024, arXiv:2410.09335).
     """
 
     name: ClassVar[str] = "random"

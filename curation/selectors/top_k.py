@@ -40,7 +40,7 @@ class TopK(Selector):
         inside = np.flatnonzero(~(outside | low | high))
         if len(inside) < budget:
             raise OperatorError(
-                f"Only {len(inside):,} of {len(ids):,} samples have a {self.score} within the bounds, {budget:,} are asked for.",
+                f"{budget:,} samples are asked for; {len(inside):,} of {len(ids):,} have a {self.score} in bounds.",
                 fix=f"ask for at most {len(inside)}, or score more samples",
             )
         order = inside[np.argsort(-values[inside] if self.descending else values[inside], kind="stable")]

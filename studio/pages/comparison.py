@@ -8,10 +8,9 @@ import streamlit as st
 
 from curation.errors import WinnowError
 from studio import forms
-from studio.pages.distribution import shortened, text_columns
+from studio.pages.distribution import ROW_PIXELS, shortened, text_columns
 
 if TYPE_CHECKING:
-    import altair as alt
     import polars as pl
 
     from curation.corpus import Corpus
@@ -27,7 +26,9 @@ def section(corpus: Corpus) -> None:
     st.subheader("Compare selections")
     names = corpus.selections()
     if not names:
-        st.caption("No selection is stored yet. Make two above, say one by a score and one at random, and compare them here.")
+        st.caption(
+            "No selection is stored yet. Make two above, say one by a score and one at random, and compare them here."
+        )
         return
     chosen = st.multiselect(
         "Selections", names, default=names[-4:], key=f"compare_{len(names)}_{names[-1]}", persist_state="session"
@@ -43,10 +44,10 @@ def section(corpus: Corpus) -> None:
         forms.show_error(error)
         return
     _sizes(compared)
-    scores, overlap = st.columns(2, gap="large")
+    scores, overlap = st.columns([3, 2], gap="large")
     with overlap:
         _overlap(compared, chosen)
-        _sources(compared)
+        _sources(compared, chosen)
     with scores:
         _scores(compared, chosen)
     _examples(corpus, chosen)
@@ -90,14 +91,19 @@ def shares(compared: Comparison, names: list[str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["a", "b", "common", "share"], orient="row")
 
 
-def overlap_chart(pairs: pl.DataFrame, names: list[str]) -> alt.LayerChart:
+def overlap_chart(pairs: pl.DataFrame, names: list[str]) -> Any:
     """A matrix with a number in each cell, so that colour is never alone."""
     import altair as alt
 
     base = alt.Chart(pairs).encode(
         x=alt.X("b:N", sort=names, title=None, axis=alt.Axis(orient="top", labelAngle=0, labelLimit=110)),
         y=alt.Y("a:N", sort=names, title=None, axis=alt.Axis(labelLimit=140)),
-        tooltip=["a", "b", alt.Tooltip("common:Q", format=",", title="common samples"), alt.Tooltip("share:Q", format=".1%")],
+        tooltip=[
+            "a",
+            "b",
+            alt.Tooltip("common:Q", format=",", title="common samples"),
+            alt.Tooltip("share:Q", format=".1%"),
+        ],
     )
     cells = base.mark_rect(cornerRadius=3, stroke=None).encode(
         color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=["#E0E7FF", "#4338CA"]), legend=None)
@@ -109,7 +115,7 @@ def overlap_chart(pairs: pl.DataFrame, names: list[str]) -> alt.LayerChart:
     return alt.layer(cells, text).properties(height=40 + 40 * len(names))
 
 
-def _sources(compared: Comparison) -> None:
+def _sources(compared: Comparison, names: list[str]) -> None:
     import altair as alt
 
     st.markdown("**Sources**: share of each selection")
@@ -118,7 +124,7 @@ def _sources(compared: Comparison) -> None:
         .mark_bar()
         .encode(
             x=alt.X("share:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=140)),
+            y=alt.Y("name:N", title=None, sort=names, axis=alt.Axis(labelLimit=140)),
             color=alt.Color("source:N", title=None, legend=alt.Legend(orient="bottom", columns=3, labelLimit=180)),
             order=alt.Order("source:N"),
             tooltip=["name", "source", alt.Tooltip("samples:Q", format=","), alt.Tooltip("share:Q", format=".1%")],
@@ -144,12 +150,12 @@ def _scores(compared: Comparison, names: list[str]) -> None:
     if compared.scores.is_empty():
         st.caption("No score yet: run a scorer on the Score page.")
         return
-    numbers = {name: st.column_config.NumberColumn(name, format="%.4g") for name in ("pool", *names)}
+    numbers = {name: st.column_config.NumberColumn(name, format="%.4g", width=96) for name in ("pool", *names)}
     st.dataframe(
         score_table(compared, names),
         hide_index=True,
         height="content",
-        column_config={"column": st.column_config.TextColumn("Score", width="medium"), **numbers},
+        column_config={"column": st.column_config.TextColumn("Score", width=150), **numbers},
         alt="Mean of every score in the pool and in each selection",
     )
 
@@ -176,7 +182,7 @@ def _examples(corpus: Corpus, names: list[str]) -> None:
     st.dataframe(
         rows,
         hide_index=True,
-        row_height=56,
+        row_height=ROW_PIXELS,
         column_config=text_columns(**_example_columns(leaver)),
         alt=f"Samples taken by {taker} and left by {leaver}, with the reason",
     )
@@ -193,8 +199,9 @@ def taken_and_left(corpus: Corpus, taker: str, leaver: str) -> pl.DataFrame:
     """The best-ranked samples that `taker` has and `leaver` has not, with the stored reason."""
     return shortened(
         corpus.query(
-            "SELECT mine.rank, coalesce(n.reason, 'not in its pool') AS reason, e.instruction, e.response, e.source, e.id "
-            "FROM (SELECT id, \"rank\" AS rank FROM selected WHERE name = ? "
+            "SELECT mine.rank, coalesce(n.reason, 'not in its pool') AS reason, "
+            "e.instruction, e.response, e.source, e.id "
+            'FROM (SELECT id, "rank" AS rank FROM selected WHERE name = ? '
             "      AND id NOT IN (SELECT id FROM selected WHERE name = ?)) mine "
             "JOIN everything e USING (id) LEFT JOIN (SELECT id, reason FROM not_selected WHERE name = ?) n USING (id) "
             f"ORDER BY mine.rank LIMIT {EXAMPLES}",

@@ -1,4 +1,4 @@
-"""How a score is distributed: a histogram from the database, a threshold with what it leaves, and both ends of the scale."""
+"""How a score is distributed: a histogram from the database, a threshold with what it leaves, and both ends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from curation.corpus import condition, quoted, score_table
+from studio import forms
 
 if TYPE_CHECKING:
-    import altair as alt
     import polars as pl
 
     from curation.corpus import Corpus
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BINS = 50
 ENDS = 10
 """Samples shown from each end of a score."""
+ROW_PIXELS = 76
+"""Height of a table row whose texts break over lines."""
 TEXT = 400
 """Characters of a text in a table; the whole one is on Browse."""
 NUMERIC = ("DOUBLE", "FLOAT", "DECIMAL", "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "HUGEINT", "UBIGINT", "UINTEGER")
@@ -61,7 +63,8 @@ def spread(corpus: Corpus, column: str, where: str | None) -> Spread | None:
     row = corpus.query(
         f"SELECT count({value}) AS measured, count(*) - count({value}) AS unmeasured, min({value}) AS low, "
         f"max({value}) AS high, quantile_cont({value}, 0.005) AS first, quantile_cont({value}, 0.995) AS last, "
-        f"median({value}) AS median, avg({value}) AS mean, coalesce(bool_and({value} = floor({value})), false) AS whole "
+        f"median({value}) AS median, avg({value}) AS mean, "
+        f"coalesce(bool_and({value} = floor({value})), false) AS whole "
         f"FROM everything{condition(where)}"
     ).row(0, named=True)
     if not row["measured"]:
@@ -95,7 +98,15 @@ def rule(column: str, side: str, threshold: float) -> str:
 
 def both(where: str | None, more: str) -> str:
     """Two conditions as one."""
-    return f"({where}) AND {more}" if where else more
+    return f"({where}\n) AND {more}" if where and where.strip() else more
+
+
+def narrowed(where: str | None, more: str) -> str:
+    """The filter with one condition more, as a user would write it."""
+    if not where:
+        return more
+    kept = f"({where})" if " or " in f" {where.lower()} " else where
+    return where if more in forms.conditions(where) else f"{kept} AND {more}"
 
 
 def section(corpus: Corpus, where: str | None) -> None:
@@ -139,9 +150,16 @@ def _threshold(corpus: Corpus, shape: Spread, where: str | None) -> None:
     numbers[2].metric("Median", f"{shape.median:,.4g}")
     numbers[3].metric("Not measured", f"{shape.unmeasured:,}")
     if shape.clipped:
-        st.caption(f"The outer bars also count what lies beyond them: the values go from {shape.low:,.4g} to {shape.high:,.4g}.")
-    if st.button("Narrow the working set to these", icon=":material/filter_alt:", key=f"use_{key}"):
-        st.query_params["where"] = both(where, kept)
+        st.caption(
+            f"The outer bars also count what lies beyond: the values go from {shape.low:,.4g} to {shape.high:,.4g}."
+        )
+    if st.button(
+        "Narrow the working set to these",
+        icon=":material/filter_alt:",
+        key=f"use_{key}",
+        on_click=forms.set_filter,
+        args=(narrowed(where, kept),),
+    ):
         st.rerun()
 
 
@@ -159,24 +177,29 @@ def _slider(cell: Any, shape: Spread, key: str) -> float:
     return float(cell.slider("Threshold", low, high, middle, step, format=f"%.{decimals}f", key=f"at_{key}"))
 
 
-def _bars(bins: pl.DataFrame, shape: Spread, side: str, threshold: float) -> alt.LayerChart:
+def _bars(bins: pl.DataFrame, shape: Spread, side: str, threshold: float) -> Any:
     import altair as alt
+    import polars as pl
 
     kept = "datum.high > at" if side == "at least" else "datum.low <= at"
     at = alt.param(name="at", value=threshold)
+    ticks: dict[str, Any] = {"tickMinStep": 1} if shape.whole else {}
     tooltip = [
         alt.Tooltip("low:Q", title="from", format=",.4~g"),
         alt.Tooltip("high:Q", title="to", format=",.4~g"),
         alt.Tooltip("samples:Q", title="samples", format=","),
     ]
     bars = alt.Chart(bins).encode(
-        x=alt.X("low:Q", title=shape.column, scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format="~g")),
+        x=alt.X(
+            "low:Q", title=shape.column, scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format="~g", **ticks)
+        ),
         x2="high:Q",
         y=alt.Y("samples:Q", title="samples", axis=alt.Axis(format="~s", tickMinStep=1)),
+        y2=alt.datum(0),
         opacity=alt.condition(kept, alt.value(1.0), alt.value(0.28)),
         tooltip=tooltip,
     )
-    line = alt.Chart(alt.Data(values=[{"at": threshold}])).mark_rule(strokeDash=[4, 3], strokeWidth=2, color="#E0712B")
+    line = alt.Chart(pl.DataFrame({"at": [threshold]})).mark_rule(strokeDash=[4, 3], strokeWidth=2, color="#E0712B")
     return alt.layer(bars.mark_bar(binSpacing=1), line.encode(x="at:Q")).add_params(at).properties(height=260)
 
 
@@ -202,7 +225,7 @@ def _ends(corpus: Corpus, column: str, where: str | None) -> None:
         tab.dataframe(
             ends(corpus, column, where, highest=highest),
             hide_index=True,
-            row_height=56,
+            row_height=ROW_PIXELS,
             column_config=text_columns(**{column: st.column_config.NumberColumn(column, format="%.5g", width=110)}),
             alt=f"The {ENDS} samples with the {'highest' if highest else 'lowest'} {column}",
         )

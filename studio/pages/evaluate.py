@@ -11,7 +11,6 @@ from studio import forms
 from studio.pages.runs import run_folders
 
 if TYPE_CHECKING:
-    import altair as alt
     import polars as pl
 
     from curation.corpus import Corpus
@@ -25,13 +24,16 @@ def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
     st.title("Evaluate")
-    st.caption("See whether a mix was better than random: held-out loss of the base model, the trained one, and one trained on random samples of as many tokens.")
+    st.caption(
+        "See whether a mix was better than random: held-out loss of the base model, the trained one and one "
+        "trained on random samples of as many tokens."
+    )
     finished, unfinished = _by_state(run_folders(corpus))
     if not finished:
         forms.empty_state(
             "Comparisons appear here",
             "A finished training run is judged here, and there is none yet: train a mix on the Train page.",
-            ["train", str(corpus.path / "mixes" / "MIX"), "--method", "sft"],
+            "train",
         )
         return
     _evaluate(corpus, finished)
@@ -54,12 +56,18 @@ def _evaluate(corpus: Corpus, finished: list[Path]) -> None:
     with form:
         pending = [folder for folder in finished if evaluation(folder) is None]
         chosen = st.multiselect(
-            "Runs", finished, default=pending or finished[:1], format_func=lambda p: p.name, key=f"evaluate_{len(finished)}_{len(pending)}"
+            "Runs",
+            finished,
+            default=pending or finished[:1],
+            format_func=lambda p: p.name,
+            key=f"evaluate_{len(finished)}_{len(pending)}",
         )
         baseline = st.toggle(
-            "Also train on random samples of as many tokens", value=True, key="evaluate_baseline",
-            help="Takes as long as the run itself, once. Without it nobody knows whether the selection earned anything.",
-        )  # fmt: skip
+            "Also train on random samples of as many tokens",
+            value=True,
+            key="evaluate_baseline",
+            help="Takes as long as the run itself, once. Without it nobody knows whether selecting earned anything.",
+        )
     with command:
         argv = ["evaluate", *(str(folder) for folder in chosen), *([] if baseline else ["--no-baseline"])]
         reason = None if chosen else "Choose at least one run."
@@ -82,8 +90,8 @@ def _results(finished: list[Path]) -> None:
         _judged(name, judged[name])
     if shown:
         st.caption(
-            "Held-out loss favours whatever resembles the held-out samples, and random samples do by construction: judge a "
-            "mix that was chosen for something else by a benchmark or a reader as well."
+            "Held-out loss favours whatever resembles the held-out samples, and random samples do by construction: "
+            "judge a mix that was chosen for something else by a benchmark or a reader as well."
         )
 
 
@@ -96,7 +104,9 @@ def _overview(judged: dict[str, dict[str, Any]]) -> None:
         if found["overall"]
     ]
     if rows:
-        st.dataframe(pl.DataFrame(rows), hide_index=True, column_config=_columns("Run"), alt="All shown runs over all sources")
+        st.dataframe(
+            pl.DataFrame(rows), hide_index=True, column_config=_columns("Run"), alt="All shown runs over all sources"
+        )
 
 
 def _judged(name: str, found: dict[str, Any]) -> None:
@@ -106,12 +116,15 @@ def _judged(name: str, found: dict[str, Any]) -> None:
         if found["overall"] is None:
             return
         rows = [found["overall"], *found["rows"]]
-        table, chart = st.columns([3, 2], gap="large")
+        table, chart = st.columns([2, 1])
         with table:
             st.dataframe(
-                result_table(rows), hide_index=True, height="content", column_config=_columns("Source"),
+                result_table(rows),
+                hide_index=True,
+                height="content",
+                column_config=_columns("Source"),
                 alt=f"Held-out losses of {name} by source",
-            )  # fmt: skip
+            )
             st.caption(_small_print(found))
         with chart:
             st.altair_chart(dots(rows), alt=f"Held-out loss of base, random and trained model by source, for {name}")
@@ -149,7 +162,11 @@ def result_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """One row per source, all sources together first."""
     import polars as pl
 
-    schema = {"source": pl.String, "examples": pl.Int64, **dict.fromkeys(("base", "trained", "random", "difference"), pl.Float64)}
+    schema = {
+        "source": pl.String,
+        "examples": pl.Int64,
+        **dict.fromkeys(("base", "trained", "random", "difference"), pl.Float64),
+    }
     table = [{"source": row["source"] or ALL, **_losses(row)} for row in rows]
     return pl.DataFrame(table, schema={**schema, "interval": pl.String})
 
@@ -157,13 +174,15 @@ def result_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
 def _columns(first: str) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     return {
-        "source": st.column_config.TextColumn(first, width="medium"),
-        "examples": number("Examples", format="localized", width="small"),
-        "base": number("Base", format="%.4f", width="small"),
-        "trained": number("Trained", format="%.4f", width="small"),
-        "random": number("Random", format="%.4f", width="small", help="Trained on random samples of as many tokens."),
-        "difference": number("Difference", format="%+.4f", width="small", help="Trained minus random; negative is better."),
-        "interval": st.column_config.TextColumn("95 % interval", help="Empty with fewer than 10 examples."),
+        "source": st.column_config.TextColumn(first, width=130),
+        "examples": number("Examples", format="localized", width=78),
+        "base": number("Base", format="%.4f", width=78),
+        "trained": number("Trained", format="%.4f", width=78),
+        "random": number("Random", format="%.4f", width=78, help="Trained on random samples of as many tokens."),
+        "difference": number(
+            "Difference", format="%+.4f", width=78, help="Trained minus random; negative is better."
+        ),
+        "interval": st.column_config.TextColumn("95 % interval", width=150, help="Empty with fewer than 10 examples."),
         "verdict": st.column_config.TextColumn("Verdict", width="large"),
     }
 
@@ -178,9 +197,10 @@ def _small_print(found: dict[str, Any]) -> str:
     return "; ".join(parts) + "."
 
 
-def dots(rows: list[dict[str, Any]]) -> alt.Chart:
+def dots(rows: list[dict[str, Any]]) -> Any:
     """One line per source with a dot for each model; shape and colour both tell which."""
     import altair as alt
+    import polars as pl
 
     points = [
         {"source": row["source"] or ALL, "model": model, "loss": row[model]}
@@ -194,7 +214,7 @@ def dots(rows: list[dict[str, Any]]) -> alt.Chart:
     shape = alt.Scale(domain=names, range=[SHAPES[n] for n in names])
     legend = alt.Legend(orient="top")
     return (
-        alt.Chart(alt.Data(values=points))
+        alt.Chart(pl.DataFrame(points))
         .mark_point(filled=True, size=90, opacity=0.9)
         .encode(
             x=alt.X("loss:Q", title="held-out loss (nats per token)", scale=alt.Scale(zero=False)),
@@ -209,9 +229,14 @@ def dots(rows: list[dict[str, Any]]) -> alt.Chart:
 
 def _preference(found: dict[str, Any]) -> None:
     def shown(share: float | None, interval: list[float] | None) -> str:
-        return "no random arm" if share is None or interval is None else f"{share:.0%} ({interval[0]:.0%} to {interval[1]:.0%})"
+        return (
+            "no random arm"
+            if share is None or interval is None
+            else f"{share:.0%} ({interval[0]:.0%} to {interval[1]:.0%})"
+        )
 
     st.caption(
         f"Prefers chosen to rejected more than the base does, on {found['pairs']:,} pairs: trained "
-        f"{shown(found['trained'], found['trained_interval'])}, random {shown(found['random'], found['random_interval'])}."
+        f"{shown(found['trained'], found['trained_interval'])}, "
+        f"random {shown(found['random'], found['random_interval'])}."
     )

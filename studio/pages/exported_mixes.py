@@ -49,25 +49,32 @@ def _numbers(manifest: dict[str, Any]) -> None:
     cells = st.columns(5)
     cells[0].metric("Training rows", f"{files['train']['rows']:,}")
     counted = tokens.get("train")
-    cells[1].metric("Tokens", "not counted" if counted is None else f"{counted:,}", help=tokens.get("reason") or tokens.get("by"))
+    cells[1].metric(
+        "Tokens", "not counted" if counted is None else f"{counted:,}", help=tokens.get("reason") or tokens.get("by")
+    )
     cells[2].metric("Evaluation rows", f"{files['eval']['rows']:,}", help="eval.jsonl: none of them is trained on.")
-    cells[3].metric("Random rows", f"{files['random']['rows']:,}", help="random.jsonl: the baseline, from the same pool.")
+    cells[3].metric(
+        "Random rows", f"{files['random']['rows']:,}", help="random.jsonl: the baseline, from the same pool."
+    )
     cells[4].metric("Format", manifest["format"])
 
 
 def _contents(manifest: dict[str, Any]) -> None:
     import altair as alt
+    import polars as pl
 
     chart, parts = st.columns(2, gap="large")
     with chart:
         st.markdown("**Training rows by source**")
         rows = [{"source": source, "rows": n} for source, n in manifest["by_source"].items()]
-        base = alt.Chart(alt.Data(values=rows)).encode(
+        base = alt.Chart(pl.DataFrame(rows)).encode(
             y=alt.Y("source:N", sort="-x", title=None, axis=alt.Axis(labelLimit=220)),
             x=alt.X("rows:Q", title=None, axis=None),
         )
         text = base.mark_text(align="left", dx=4, color="#71717A").encode(text=alt.Text("rows:Q", format=","))
-        st.altair_chart(alt.layer(base.mark_bar(), text).properties(height=24 + 28 * len(rows)), alt="Training rows by source")
+        st.altair_chart(
+            alt.layer(base.mark_bar(), text).properties(height=24 + 28 * len(rows)), alt="Training rows by source"
+        )
     with parts:
         st.markdown("**Parts**")
         st.dataframe(

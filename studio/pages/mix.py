@@ -19,12 +19,14 @@ def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
     st.title("Mix")
-    st.caption("Put stored selections together and export them as JSONL, with a manifest that says where every row is from.")
+    st.caption(
+        "Put stored selections together and export them as JSONL, with a manifest that says where every row is from."
+    )
     selections = corpus.selections()
     if not selections and not corpus.mixes():
         forms.empty_state(
             "Mixes appear here",
-            "A mix is made of stored selections, and there are none yet. A first one: a tenth of the corpus, at random.",
+            "A mix is made of stored selections, and there are none yet. A first one: a tenth of it, at random.",
             ["select", str(corpus.path), "random", "10%", "--name", "random-10pct"],
         )
         return
@@ -42,7 +44,10 @@ def _export(corpus: Corpus, selections: list[str]) -> None:
         written_as = format_cell.selectbox("Format", _formats(), key="mix_format", help=_FORMAT_HELP)
         seed = seed_cell.number_input("Random seed", 0, value=0, key="mix_seed", help="Decides the order of the rows.")
         suggested = "-".join(chosen)[:48] or "mix"
-        name = st.text_input("Name", placeholder=suggested, key="mix_name", help="Empty: the suggested name.").strip() or suggested
+        name = (
+            st.text_input("Name", placeholder=suggested, key="mix_name", help="Empty: the suggested name.").strip()
+            or suggested
+        )
     with command:
         argv = ["export", str(corpus.path), name, *(word for part in parts for word in ("--part", part))]
         argv += ["--format", written_as] if written_as != "messages" else []
@@ -51,16 +56,16 @@ def _export(corpus: Corpus, selections: list[str]) -> None:
             st.caption(f"A mix {name} is there already: this one replaces it.")
         if not corpus.count("held_out"):
             st.caption(
-                "No sample is held out: eval.jsonl will hold samples that the mix leaves. Set some aside on the Select page "
-                "before selecting to judge a model fairly."
+                "No sample is held out: eval.jsonl will hold samples that the mix leaves. To judge a model fairly, set "
+                "some aside on the Select page before selecting."
             )
         reason = None if parts else "Choose at least one selection."
         forms.command_box(corpus, argv, key="export", label="Export the mix", disabled_reason=reason)
 
 
 _FORMAT_HELP = (
-    "messages and prompt-completion are what TRL trains on; preference keeps chosen and rejected answers for DPO; alpaca "
-    "and sharegpt are for other trainers."
+    "messages and prompt-completion are what TRL trains on; preference keeps chosen and rejected answers for DPO; "
+    "alpaca and sharegpt are for other trainers."
 )
 
 
@@ -76,17 +81,32 @@ def _part(corpus: Corpus, name: str) -> str:
     label_cell, unit_cell, number_cell = st.columns([2, 2, 1], vertical_alignment="bottom")
     label_cell.markdown(f"**{name}**  \n{size:,} samples")
     unit = unit_cell.segmented_control(
-        f"Amount of {name}", AMOUNTS, default=AMOUNTS[0], required=True, key=f"part_unit_{name}", label_visibility="collapsed"
+        f"Amount of {name}",
+        AMOUNTS,
+        default=AMOUNTS[0],
+        required=True,
+        key=f"part_unit_{name}",
+        label_visibility="collapsed",
     )
     if unit == "weight":
         weight = number_cell.number_input(
-            f"Weight of {name}", 0.01, value=1.0, step=0.1, key=f"part_weight_{name}", label_visibility="collapsed",
+            f"Weight of {name}",
+            0.01,
+            value=1.0,
+            step=0.1,
+            key=f"part_weight_{name}",
+            label_visibility="collapsed",
             help="Relative to the other weights; nothing is repeated.",
-        )  # fmt: skip
-        return f"{name}={weight:g}"
+        )
+        return f"{name}=x{weight:g}"
     if unit == "rows":
         rows = number_cell.number_input(
-            f"Rows of {name}", 1, max(1, size), min(100, max(1, size)), key=f"part_rows_{name}", label_visibility="collapsed"
+            f"Rows of {name}",
+            1,
+            max(1, size),
+            min(100, max(1, size)),
+            key=f"part_rows_{name}",
+            label_visibility="collapsed",
         )
-        return f"{name}={rows}rows"
+        return f"{name}={rows}"
     return name

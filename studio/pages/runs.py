@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +88,14 @@ def _state(corpus: Corpus, folder: Path, now: RunStatus) -> None:
         st.badge(now.state, icon=icon, color=colour)  # type: ignore[arg-type]
         share = now.step / now.max_steps if now.max_steps else 0.0
         st.progress(min(1.0, share), text=f"step {now.step:,} of {now.max_steps:,}" if now.max_steps else "preparing")
-        if now.live and st.button("Cancel", icon=":material/stop:", key=f"cancel_{folder.name}", help="Saves a checkpoint first."):
+        if now.live and st.button(
+            "Cancel", icon=":material/stop:", key=f"cancel_{folder.name}", help="Saves a checkpoint first."
+        ):
             cancel(corpus, folder)
             st.toast("The run saves a checkpoint and stops.")
-        if now.state in ("stopped", "died", "failed") and st.button("Resume", icon=":material/play_arrow:", key=f"resume_{folder.name}"):
+        if now.state in ("stopped", "died", "failed") and st.button(
+            "Resume", icon=":material/play_arrow:", key=f"resume_{folder.name}"
+        ):
             _resume(corpus, folder)
     if now.state == "failed" and now.message:
         forms.show_error(WinnowError(now.message, fix=now.fix or f"read {folder / 'log.txt'}"))
@@ -148,20 +153,28 @@ def resume_command(folder: Path) -> list[str]:
 def _numbers(told: TrainReport, now: RunStatus) -> None:
     losses = [event["loss"] for event in told.held_out]
     cells = st.columns(5)
-    cells[0].metric("Training loss", "none yet" if told.train_loss is None else f"{told.train_loss:.3f}", help="nats per token")
+    cells[0].metric(
+        "Training loss", "none yet" if told.train_loss is None else f"{told.train_loss:.3f}", help="nats per token"
+    )
     change = f"{losses[-1] - losses[0]:+.3f}" if len(losses) > 1 else None
     cells[1].metric(
-        "Held-out loss", f"{losses[-1]:.3f}" if losses else "none", change, delta_color="inverse",
-        help="On eval.jsonl, with its change since before training." if losses else "The mix has no held-out rows, or none yet.",
-    )  # fmt: skip
+        "Held-out loss",
+        f"{losses[-1]:.3f}" if losses else "none",
+        change,
+        delta_color="inverse",
+        help="On eval.jsonl, with its change since before training; none without held-out rows.",
+    )
     speed = told.tokens_per_second
     cells[2].metric("Tokens per second", "none yet" if speed is None else f"{speed:,.0f}")
     cells[3].metric("Training time", f"{told.seconds:,.0f} s", help="In training steps, over all resumptions.")
-    cells[4].metric("Rows", f"{told.rows:,}", help=f"{told.tokens:,} tokens, {told.truncated:,} rows cut, once through.")
+    cells[4].metric(
+        "Rows", f"{told.rows:,}", help=f"{told.tokens:,} tokens, {told.truncated:,} rows cut, once through."
+    )
 
 
 def _train_loss(told: TrainReport) -> None:
     import altair as alt
+    import polars as pl
 
     st.markdown("**Training loss**")
     if not told.losses:
@@ -169,9 +182,9 @@ def _train_loss(told: TrainReport) -> None:
         return
     rows = [{"step": step, "loss": loss} for step, loss in thinned(told.losses)]
     x, y = _axes()
-    chart = alt.Chart(alt.Data(values=rows)).mark_line(strokeWidth=1.5, point=len(rows) < 30)
+    chart = alt.Chart(pl.DataFrame(rows)).mark_line(strokeWidth=1.5, point=len(rows) < 30)
     st.altair_chart(
-        chart.encode(x=x, y=y, tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4f")]).properties(height=260),
+        chart.encode(x=x, y=y, tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4f")]).properties(height=320),
         alt=f"Training loss over {told.steps} steps, the last {told.losses[-1][1]:.3f}",
     )
 
@@ -194,6 +207,7 @@ def _axes() -> tuple[alt.X, alt.Y]:
 
 def _held_out(told: TrainReport) -> None:
     import altair as alt
+    import polars as pl
 
     st.markdown("**Held-out loss by source**")
     rows = held_out_points(told.held_out)
@@ -202,7 +216,7 @@ def _held_out(told: TrainReport) -> None:
         return
     x, y = _axes()
     chart = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(pl.DataFrame(rows))
         .mark_line(strokeWidth=1.5, point=True)
         .encode(
             x=x,
@@ -212,7 +226,8 @@ def _held_out(told: TrainReport) -> None:
             tooltip=["source:N", "step:Q", alt.Tooltip("loss:Q", format=".4f")],
         )
     )
-    st.altair_chart(chart.properties(height=260), alt="Held-out loss of every source over the steps")
+    height = 290 + 26 * math.ceil(len({row["source"] for row in rows}) / 3)
+    st.altair_chart(chart.properties(height=height), alt="Held-out loss of every source over the steps")
 
 
 def held_out_points(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -27,10 +27,16 @@ def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
     st.title("Score")
-    st.caption("Measure every sample: length, quality signals, difficulty, your own numbers. Thresholds are chosen later.")
+    st.caption(
+        "Measure every sample: length, quality signals, difficulty, your own numbers. Thresholds are chosen later."
+    )
     samples = corpus.count()
     if not samples:
-        forms.empty_state("Scores appear here", "Scorers measure samples, and there are none yet.", ["ingest", str(corpus.path), "FILE"])
+        forms.empty_state(
+            "Scores appear here",
+            "Scorers measure samples, and there are none yet.",
+            "ingest",
+        )
         return
     where = forms.working_set(corpus)
     scorer, embedding, model = st.tabs(["Scorers", "Embeddings", "Warm-up model"])
@@ -52,14 +58,20 @@ def _score(corpus: Corpus, where: str | None) -> None:
         scorer, options = forms.operator_form(SCORERS, key="scorer")
     with command:
         argv = ["score", str(corpus.path), scorer.name, *options, *_where(where)]
-        needs_model = scorer.name == "ifd" and not has_warm_up(corpus) and not any(o.startswith("model=") for o in options)
+        needs_model = (
+            scorer.name == "ifd" and not has_warm_up(corpus) and not any(o.startswith("model=") for o in options)
+        )
         if needs_model:
             st.info(
-                "This scorer asks a language model. Train the small local one on the tab Warm-up model, or name a model "
-                "in the form."
+                "This scorer asks a language model. Train the small local one on the tab Warm-up model, or name one in "
+                "the form."
             )
         reason = "No model yet: train the warm-up model, or name one." if needs_model else None
-        missing = [n for n, f in scorer.model_fields.items() if f.is_required() and not any(o.startswith(f"{n}=") for o in options)]
+        missing = [
+            n
+            for n, f in scorer.model_fields.items()
+            if f.is_required() and not any(o.startswith(f"{n}=") for o in options)
+        ]
         if missing:
             reason = f"Fill in {', '.join(missing)} first."
         forms.command_box(corpus, argv, key="score", label="Score", disabled_reason=reason, rows=corpus.count(where))
@@ -77,10 +89,17 @@ def _embed(corpus: Corpus, samples: int) -> None:
     form, command = st.columns([3, 2], gap="large")
     with form:
         kind = st.segmented_control(
-            "Encoder", list(ENCODERS), format_func=lambda k: ENCODERS[k], default="lexical", required=True, key="embed_kind"
+            "Encoder",
+            list(ENCODERS),
+            format_func=lambda k: ENCODERS[k],
+            default="lexical",
+            required=True,
+            key="embed_kind",
         )
         options, reason = _encoder(kind or "lexical")
-        name = st.text_input("Name", placeholder="chosen from the encoder", key="embed_name", help="What to call the embedding.")
+        name = st.text_input(
+            "Name", placeholder="chosen from the encoder", key="embed_name", help="What to call the embedding."
+        )
     with command:
         argv = ["embed", str(corpus.path), *options, *(["--name", name.strip()] if name.strip() else [])]
         forms.command_box(corpus, argv, key="embed", label="Embed", disabled_reason=reason, rows=samples)
@@ -92,10 +111,17 @@ def _encoder(kind: str) -> tuple[list[str], str | None]:
     if kind == "file":
         path = st.text_input("Vectors file (.npy)", placeholder="/data/vectors.npy", key="embed_vectors").strip()
         by = st.text_input(
-            "Metadata field that orders it", placeholder="index", key="embed_by",
+            "Metadata field that orders it",
+            placeholder="index",
+            key="embed_by",
             help="Row i of the file belongs to the sample whose field has the value i.",
-        ).strip()  # fmt: skip
-        return ["--vectors", path or "FILE.npy", "--by", by or "FIELD"], None if path and by else "Name the file and the field."
+        ).strip()
+        return [
+            "--vectors",
+            path or "FILE.npy",
+            "--by",
+            by or "FIELD",
+        ], None if path and by else "Name the file and the field."
     text = st.segmented_control(
         "Text", list(TEXTS), format_func=lambda t: TEXTS[t], default="both", required=True, key="embed_text"
     )
@@ -111,14 +137,17 @@ def _encoder(kind: str) -> tuple[list[str], str | None]:
 
 
 def _embeddings(corpus: Corpus) -> None:
-    from curation.embedding import embeddings
+    from curation.vectors import embeddings
 
     stored = embeddings(corpus)
     if not stored:
         st.caption("No embedding is stored yet.")
         return
     st.dataframe(
-        [{column: about.get(column) for column in ("name", "model", "text", "dimensions", "samples")} for about in stored],
+        [
+            {column: about.get(column) for column in ("name", "model", "text", "dimensions", "samples")}
+            for about in stored
+        ],
         hide_index=True,
         column_config={
             "name": "Embedding",
@@ -133,8 +162,8 @@ def _embeddings(corpus: Corpus) -> None:
 
 def _warm_up(corpus: Corpus, samples: int) -> None:
     st.caption(
-        "A small language model trained on this corpus in a minute or two, on the CPU. It is the default of the scorer ifd "
-        "and a base model to try training with."
+        "A small language model trained on this corpus in a minute or two, on the CPU. It is the default of the scorer "
+        "ifd and a base model to try training with."
     )
     form, command = st.columns([3, 2], gap="large")
     with form:
@@ -145,15 +174,15 @@ def _warm_up(corpus: Corpus, samples: int) -> None:
         st.markdown(
             "It stands in for a real model so that everything runs here. **Better choices**, named in the form of the "
             "scorer as `model`:\n"
-            "- the base model you will fine-tune, such as `hf:Qwen/Qwen3-0.6B` or a folder: its difficulty is what counts\n"
-            "- a small general model such as `hf:openai-community/gpt2`, which Superfiltering found to rank like a large one"
+            "- the base model you will fine-tune, such as `hf:Qwen/Qwen3-0.6B`: what is hard for it is what counts\n"
+            "- a small general model, such as `hf:openai-community/gpt2`: it ranks like large ones (Superfiltering)"
         )
-        budget = st.number_input("Tokens to train on", 10_000, 20_000_000, 600_000, 100_000, key="warm_up_tokens", format="localized")
+        budget = st.number_input("Tokens to train on", 10_000, 20_000_000, 600_000, 100_000, key="warm_up_tokens")
         seed = st.number_input("Random seed", 0, value=0, key="warm_up_seed")
     with command:
-        changed = {"token_budget": (budget, 600_000), "seed": (seed, 0)}
-        options = [part for n, (v, default) in changed.items() if v != default for part in ("--set", f"{n}={v}")]
-        argv = ["warm-up", str(corpus.path), *options]
+        argv = ["warm-up", str(corpus.path)]
+        argv += ["--set", f"token_budget={budget}"] if budget != 600_000 else []
+        argv += ["--seed", str(seed)] if seed else []
         forms.command_box(corpus, argv, key="warm_up", label="Train the warm-up model", rows=samples)
 
 

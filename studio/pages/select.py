@@ -19,9 +19,11 @@ def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
     st.title("Select")
-    st.caption("Choose the samples to train on by a published method, keep the choice under a name, and compare choices.")
+    st.caption(
+        "Choose the samples to train on by a published method, keep the choice under a name, and compare choices."
+    )
     if not corpus.count():
-        forms.empty_state("Selections appear here", "There are no samples to choose from yet.", ["ingest", str(corpus.path), "FILE"])
+        forms.empty_state("Selections appear here", "There are no samples to choose from yet.", "ingest")
         return
     where = forms.working_set(corpus)
     _select(corpus, where)
@@ -46,7 +48,9 @@ def _select(corpus: Corpus, where: str | None) -> None:
         if replaced:
             st.caption(f"A selection {name} is stored already: this one replaces it.")
         reason = no_vectors or _missing(selector, options) or ("The working set is empty." if not pool else None)
-        forms.command_box(corpus, argv, key="select", label=f"Select {keep:,} samples", disabled_reason=reason, rows=pool)
+        forms.command_box(
+            corpus, argv, key="select", label=f"Select {keep:,} samples", disabled_reason=reason, rows=pool
+        )
 
 
 def _budget(pool: int) -> tuple[str, int]:
@@ -56,7 +60,9 @@ def _budget(pool: int) -> tuple[str, int]:
         "Budget in", ["percent", "samples"], default="percent", required=True, key="budget_unit"
     )
     if unit == "samples":
-        keep = int(number_cell.number_input("Samples to keep", 1, max(1, pool), min(max(1, pool), 500), key="budget_samples"))
+        keep = int(
+            number_cell.number_input("Samples to keep", 1, max(1, pool), min(max(1, pool), 500), key="budget_samples")
+        )
         return str(keep), keep
     share = number_cell.number_input("Percent to keep", 0.1, 100.0, 10.0, 1.0, format="%.1f", key="budget_percent")
     keep = round(share / 100 * pool)
@@ -66,12 +72,14 @@ def _budget(pool: int) -> tuple[str, int]:
 
 def _name(selector: type[Selector], budget: str) -> str:
     suggested = f"{selector.name}-{budget.removesuffix('%')}{'pct' if budget.endswith('%') else ''}"
-    typed = st.text_input("Name", placeholder=suggested, key="selection_name", help="Empty: the suggested name.").strip()
+    typed = st.text_input(
+        "Name", placeholder=suggested, key="selection_name", help="Empty: the suggested name."
+    ).strip()
     return typed or suggested
 
 
 def _embedding(corpus: Corpus) -> tuple[list[str], str | None]:
-    from curation.embedding import embeddings
+    from curation.vectors import embeddings
 
     names = [about["name"] for about in embeddings(corpus)]
     if not names:
@@ -97,7 +105,7 @@ def _hold_out(corpus: Corpus) -> None:
         form, command = st.columns([3, 2], gap="large")
         samples = corpus.count()
         suggested = max(1, min(200, samples // 10))
-        keep = form.number_input("Samples to hold out", 1, max(1, samples - 1), suggested, key="hold_out_samples", format="localized")
+        keep = form.number_input("Samples to hold out", 1, max(1, samples - 1), suggested, key="hold_out_samples")
         seed = form.number_input("Random seed", 0, value=0, key="hold_out_seed")
         with command:
             argv = ["hold-out", str(corpus.path), str(keep), *(["--seed", str(seed)] if seed else [])]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from curation.errors import WinnowError
 from studio import forms
 from studio.pages.conversations import conversation
-from studio.pages.distribution import text_columns
+from studio.pages.distribution import ROW_PIXELS, text_columns
 
 if TYPE_CHECKING:
-    import altair as alt
     import polars as pl
 
     from curation.calls import Totals
@@ -45,7 +44,10 @@ def runs(corpus: Corpus) -> list[SynthesisRun]:
         "SELECT run, operator, model, strftime(started_at, '%Y-%m-%d %H:%M') AS started "
         "FROM synthesis_runs ORDER BY started_at DESC, run"
     )
-    return [SynthesisRun(run, json.loads(operator)["name"], model, started) for run, operator, model, started in found.iter_rows()]
+    return [
+        SynthesisRun(run, json.loads(operator)["name"], model, started)
+        for run, operator, model, started in found.iter_rows()
+    ]
 
 
 def outcomes(corpus: Corpus, run: str) -> pl.DataFrame:
@@ -79,7 +81,7 @@ def section(corpus: Corpus) -> None:
         _rejected(corpus, run.run)
 
 
-def funnel_chart(counted: pl.DataFrame) -> alt.LayerChart:
+def funnel_chart(counted: pl.DataFrame) -> Any:
     """Bars with their numbers: accepted first, each rule below."""
     import altair as alt
 
@@ -122,10 +124,12 @@ def _spent(spent: Totals) -> str:
     def shown(tokens: int | None) -> str:
         return "an unknown number of" if tokens is None else f"{tokens:,}"
 
-    cost = f"unknown cost ({spent.cost_reason})" if spent.cost_usd is None else f"${spent.cost_usd:,.4f}"
-    return (
-        f"{spent.calls:,} calls answered, {shown(spent.input_tokens)} tokens in, {shown(spent.output_tokens)} tokens out, {cost}."
-    )
+    if spent.cost_usd is None:
+        cost = f"cost unknown, which is not zero: {spent.cost_reason or 'no price is known for this model'}"
+    else:
+        cost = f"cost: {spent.cost_usd:,.4f} US dollars" if spent.cost_usd else "nothing paid"
+    tokens = f"{shown(spent.input_tokens)} tokens in, {shown(spent.output_tokens)} tokens out"
+    return f"{spent.calls:,} calls answered, {tokens}, {cost}."
 
 
 def _pairs(corpus: Corpus, run: str) -> None:
@@ -174,7 +178,7 @@ def _rejected(corpus: Corpus, run: str) -> None:
     st.dataframe(
         rows,
         hide_index=True,
-        row_height=56,
+        row_height=ROW_PIXELS,
         column_config=text_columns(
             rule=st.column_config.TextColumn("Rule", width="small"),
             detail=st.column_config.TextColumn("What the rule saw", width="medium"),

@@ -24,7 +24,7 @@ def page() -> None:
     st.title("Synthesize")
     st.caption("Make new samples from seed samples with a language model; what a rule rejects is kept with that rule.")
     if not corpus.count():
-        forms.empty_state("New samples appear here", "There are no seed samples yet.", ["ingest", str(corpus.path), "FILE"])
+        forms.empty_state("New samples appear here", "There are no seed samples yet.", "ingest")
         return
     where = forms.working_set(corpus)
     _synthesize(corpus, where)
@@ -42,9 +42,13 @@ def _synthesize(corpus: Corpus, where: str | None) -> None:
         limit_cell, seed_cell = st.columns(2)
         most = max(1, seeds)
         limit = limit_cell.number_input(
-            "Seed samples", 1, most, min(20, most), key="synthesize_limit", format="localized",
+            "Seed samples",
+            1,
+            most,
+            min(20, most),
+            key="synthesize_limit",
             help="Drawn by the random seed from the working set; a larger number keeps the ones drawn before.",
-        )  # fmt: skip
+        )
         seed = seed_cell.number_input("Random seed", 0, value=0, key="synthesize_seed")
     with command:
         argv = ["synthesize", str(corpus.path), synthesizer.name, "--model", model, *options, "--limit", str(limit)]
@@ -52,7 +56,9 @@ def _synthesize(corpus: Corpus, where: str | None) -> None:
         argv += ["--where", where] if where else []
         _cost(model, int(limit), seeds)
         reason = reason or (None if seeds else "No sample of the working set can be a seed sample.")
-        forms.command_box(corpus, argv, key="synthesize", label=f"Synthesize from {limit:,} samples", disabled_reason=reason)
+        forms.command_box(
+            corpus, argv, key="synthesize", label=f"Synthesize from {limit:,} samples", disabled_reason=reason
+        )
 
 
 def _model() -> tuple[str, str | None]:
@@ -63,9 +69,14 @@ def _model() -> tuple[str, str | None]:
     if kind == "address":
         address = st.text_input("Address", placeholder="http://localhost:8000/v1", key="synthesize_address").strip()
         name = st.text_input("Model name", placeholder="Qwen/Qwen3-8B", key="synthesize_served").strip()
-        st.caption("Any OpenAI-compatible server: vLLM, llama.cpp, Ollama. A key is read from WINNOW_API_KEY, never stored.")
+        st.caption(
+            "Any OpenAI-compatible server: vLLM, llama.cpp, Ollama. A key is read from WINNOW_API_KEY, never stored."
+        )
         ready = bool(address and name)
-        return f"{address or 'http://HOST:PORT/v1'}#{name or 'MODEL'}", None if ready else "Give the address and the model."
+        return (
+            f"{address or 'http://HOST:PORT/v1'}#{name or 'MODEL'}",
+            None if ready else "Give the address and the model.",
+        )
     if kind == "openai":
         name = st.text_input("Model name", placeholder="gpt-4.1-mini", key="synthesize_openai").strip()
         st.caption("The key is read from OPENAI_API_KEY in the environment of the studio, and never stored.")
@@ -83,6 +94,6 @@ def _cost(model: str, limit: int, seeds: int) -> None:
         st.caption("Cost: none, the answers are replayed.")
     else:
         st.caption(
-            "Cost: unknown before the run, which is not zero. Every call is kept with its tokens, and a finished call is "
-            "never paid twice. Try a few seed samples first."
+            "Cost: unknown before the run, which is not zero. Every call is kept with its tokens, and a finished call "
+            "is never paid twice. Try a few seed samples first."
         )

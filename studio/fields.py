@@ -1,0 +1,100 @@
+"""Widgets made from the fields of pydantic models, and the `--set` options for what the user changed."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+
+def setting(model: type[BaseModel], name: str, *, key: str) -> list[str]:
+    """A widget for one field: `["--set", "NAME=VALUE"]` where the value differs from the default, else nothing."""
+    field = model.model_fields[name]
+    value = _widget(field, name, f"{key}_{name}")
+    if value is None or value == "" or value == _default(field):
+        return []
+    return ["--set", f"{name}={_written(value)}"]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def _default(field: FieldInfo) -> Any:
+    return None if field.is_required() else field.get_default(call_default_factory=True)
+
+
+def _kind(annotation: Any) -> Any:
+    """The type without `| None`."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(part for part in get_args(annotation) if part is not type(None))
+    return annotation
+
+
+def _widget(field: FieldInfo, name: str, key: str) -> Any:
+    kind, default, help_text = _kind(field.annotation), _default(field), field.description
+    label = name.replace("_", " ").capitalize()
+    if kind is bool:
+        return st.toggle(label, value=bool(default), help=help_text, key=key)
+    if get_origin(kind) is Literal:
+        choices = list(get_args(kind))
+        index = choices.index(default) if default in choices else None
+        return st.selectbox(label, choices, index=index, placeholder="automatic", help=help_text, key=key)
+    if get_origin(kind) in (tuple, list):
+        return _several(kind, label, default, help_text, key)
+    if kind in (int, float):
+        return _number(field, kind, label, key)
+    shown = "required" if field.is_required() else "automatic"
+    return (st.text_input(label, value=default or "", placeholder=shown, help=help_text, key=key) or "").strip()
+
+
+def _several(kind: Any, label: str, default: Any, help_text: str | None, key: str) -> Any:
+    inner = get_args(kind)[0] if get_args(kind) else str
+    if get_origin(inner) is Literal:
+        chosen = st.multiselect(label, list(get_args(inner)), default=list(default or ()), help=help_text, key=key)
+        return type(default)(chosen) if isinstance(default, tuple | list) else chosen
+    text = ",".join(map(str, default or ()))
+    typed = st.text_input(label, value=text, help=help_text, key=key)
+    return default if typed == text else typed
+
+
+def _number(field: FieldInfo, kind: type, label: str, key: str) -> Any:
+    low, high = _bounds(field, kind)
+    default = _default(field)
+    return st.number_input(
+        label,
+        min_value=low,
+        max_value=high,
+        value=None if default is None else kind(default),
+        step=1 if kind is int else _step(default),
+        format=None if kind is int else _format(default),
+        placeholder="required" if field.is_required() else "automatic",
+        help=field.description,
+        key=key,
+    )
+
+
+def _bounds(field: FieldInfo, kind: type) -> tuple[Any, Any]:
+    low = high = None
+    for bound in field.metadata:
+        # A strict bound is left to the model: a widget can only say "at least".
+        low = getattr(bound, "ge", getattr(bound, "gt", low))
+        high = getattr(bound, "le", getattr(bound, "lt", high))
+    return (None if low is None else kind(low)), (None if high is None else kind(high))
+
+
+def _step(default: Any) -> float:
+    return 0.1 if not default or default >= 0.1 else 0.01 if default >= 0.01 else default
+
+
+def _format(default: Any) -> str | None:
+    return "%g" if default is not None and default < 0.01 else None

@@ -1,0 +1,275 @@
+"""The Browse page: a table of samples with search, filter and sort, and one sample read beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from curation.corpus import quoted
+from curation.errors import WinnowError
+from studio import forms
+from studio.pages import reading
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from curation.corpus import Corpus
+
+ROWS = 50
+"""Rows of a page: only these leave the database."""
+TEXT = 240
+"""Characters of a text in the table; the whole one is in the reading pane."""
+HEIGHT = 690
+"""Of the table and of the reading pane, in pixels."""
+SCORES = 3
+"""Score columns that are shown unless the user chooses others."""
+AS_INGESTED = "as ingested"
+VIEWS = {"samples": "Samples", "rejected": "Rejected rows"}
+
+
+def page() -> None:
+    """Draw the page."""
+    corpus = forms.current_corpus()
+    st.title("Browse")
+    _take_link()
+    rejected = corpus.query("SELECT count(*) AS n FROM rejected").item()
+    view = st.segmented_control(
+        "View",
+        list(VIEWS),
+        format_func=lambda v: VIEWS[v] + (f" ({rejected:,})" if v == "rejected" else ""),
+        key="browse_view",
+        required=True,
+        label_visibility="collapsed",
+    )
+    if view == "rejected":
+        _rejected_rows(corpus, rejected)
+    elif not corpus.count():
+        forms.empty_state("Samples appear here", "There are none yet.", ["ingest", str(corpus.path), "FILE"])
+    else:
+        _samples(corpus)
+
+
+def _take_link() -> None:
+    # A link names what to show once; afterwards the widgets decide.
+    asked = st.query_params.get("view")
+    if asked in VIEWS:
+        st.session_state["browse_view"] = asked
+        del st.query_params["view"]
+    st.session_state.setdefault("browse_view", "samples")
+
+
+def search_condition(text: str) -> str:
+    """The condition that instruction or response holds this text, in any case; `%` and `_` mean themselves."""
+    pattern = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    wanted = f"{forms.literal(f'%{pattern}%')} ESCAPE '\\'"
+    return f"(instruction ILIKE {wanted} OR response ILIKE {wanted})"
+
+
+def both(*parts: str | None) -> str | None:
+    """Conditions as one; null where there are none."""
+    given = [part for part in parts if part]
+    return given[0] if len(given) == 1 else " AND ".join(f"({part})" for part in given) or None
+
+
+def order_by(column: str, descending: bool) -> str | None:
+    """The SQL order of a column; samples without a value come last."""
+    return None if column == AS_INGESTED else f"{quoted(column)} {'DESC' if descending else 'ASC'} NULLS LAST"
+
+
+def page_of(corpus: Corpus, scores: list[str], where: str | None, order: str | None, number: int) -> pl.DataFrame:
+    """One page of the table, in order: the ids first, then the texts of those ids only."""
+    import polars as pl
+
+    ids = corpus.frame(["id"], where=where, order=order, limit=ROWS, offset=(number - 1) * ROWS)
+    if ids.is_empty():
+        return ids
+    marks = ", ".join("?" for _ in range(ids.height))
+    shown = "".join(f", {quoted(name)}" for name in scores)
+    rows = corpus.query(
+        f"SELECT id, left(instruction, {TEXT}) AS instruction, left(response, {TEXT}) AS response, source, turns, "
+        f"script, coalesce(tags, []) AS tags{shown} FROM everything WHERE id IN ({marks})",
+        *ids["id"],
+    )
+    squeezed = pl.col("instruction", "response").str.replace_all(r"\s+", " ")
+    return ids.join(rows, on="id", how="left", maintain_order="left").with_columns(squeezed)
+
+
+def _samples(corpus: Corpus) -> None:
+    where = forms.working_set(corpus)
+    found, order, scores = _controls(corpus)
+    wanted = both(where, found)
+    try:
+        matching = corpus.count(wanted)
+    except WinnowError as error:
+        forms.show_error(error)
+        return
+    if not matching:
+        with st.container(border=True, width=560):
+            st.subheader("No sample matches")
+            st.caption("Nothing in the corpus meets the filter and the search together.")
+            st.button("Clear filter and search", type="primary", on_click=_clear)
+        return
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        number = _page_number(matching, f"{wanted}|{order}")
+        frame = page_of(corpus, scores, wanted, order, number)
+        view = hashlib.sha256(f"{wanted}|{order}|{number}|{scores}".encode()).hexdigest()[:10]
+        chosen = _table(corpus, frame, scores, view)
+        first = (number - 1) * ROWS
+        st.caption(f"Rows {first + 1:,} to {first + frame.height:,} of {matching:,}. Choose a row to read it.")
+    with right, st.container(height=HEIGHT, border=True):
+        _read(corpus, _shown(chosen, frame, view))
+
+
+def _clear() -> None:
+    st.session_state["browse_search"] = ""
+    forms.set_filter("")
+
+
+def _controls(corpus: Corpus) -> tuple[str | None, str | None, list[str]]:
+    """Search condition, order, score columns to show."""
+    columns = corpus.columns()
+    measured = list(corpus.score_columns())
+    search, sort, way, show = st.columns([4, 2, 1.4, 3], vertical_alignment="bottom")
+    text = search.text_input(
+        "Search",
+        key="browse_search",
+        type="search",
+        persist_state="session",
+        placeholder="text in instruction or response",
+    )
+    sortable = [name for name, kind in columns.items() if kind[-1:] not in ("]", ")")]
+    column = sort.selectbox("Sort by", [AS_INGESTED, *sortable], key="browse_sort", persist_state="session")
+    descending = way.segmented_control(
+        "Order",
+        [True, False],
+        format_func=lambda down: ":material/arrow_downward:" if down else ":material/arrow_upward:",
+        default=True,
+        required=True,
+        key="browse_descending",
+        disabled=column == AS_INGESTED,
+        help="Highest or lowest first",
+    )
+    default = [run.columns[0] for run in corpus.score_runs()[::-1]][:SCORES]
+    scores = show.multiselect(
+        "Scores",
+        measured,
+        default=[name for name in default if name in measured],
+        key=f"browse_scores_{len(measured)}",
+        placeholder="none" if measured else "none yet",
+        disabled=not measured,
+    )
+    if column in measured and column not in scores:
+        scores = [*scores, column]
+    return search_condition(text) if text else None, order_by(column, bool(descending)), scores
+
+
+def _page_number(matching: int, view: str) -> int:
+    pages = -(-matching // ROWS)
+    if pages == 1:
+        return 1
+    key = f"browse_page_{hashlib.sha256(view.encode()).hexdigest()[:10]}"
+    return min(pages, st.pagination(pages, key=key, persist_state="session"))
+
+
+def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], view: str) -> list[int]:
+    kinds = corpus.score_columns()
+    numbers = {name: st.column_config.NumberColumn(name, format=_format(kinds[name]), width=90) for name in scores}
+    # The selection is kept by position, so a table with other rows must be another table.
+    state = st.dataframe(
+        frame,
+        hide_index=True,
+        height=HEIGHT - 90,
+        row_height=36,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"browse_table_{view}",
+        column_order=["instruction", "response", *scores, "source", "tags", "turns", "script"],
+        column_config={
+            "instruction": st.column_config.TextColumn("Instruction", width=300),
+            "response": st.column_config.TextColumn("Response", width=240),
+            "source": st.column_config.TextColumn("Source", width=120),
+            "turns": st.column_config.NumberColumn("Turns", width=60),
+            "script": st.column_config.TextColumn("Script", width=80),
+            "tags": st.column_config.ListColumn("Tags", width=110),
+            **{name: config for name, config in numbers.items() if kinds[name] not in ("BOOLEAN", "VARCHAR")},
+        },
+        alt="Samples of this page",
+    )
+    rows: list[int] = state["selection"]["rows"]
+    return [row for row in rows if row < frame.height]
+
+
+def _format(kind: str) -> str:
+    return "localized" if "INT" in kind else "%.3f"
+
+
+def _shown(chosen: list[int], frame: pl.DataFrame, view: str) -> str:
+    """The sample to read: the one a link names until something else is chosen, the chosen row, or the first one."""
+    state, asked = st.session_state, st.query_params.get("sample")
+    here = (view, tuple(chosen))
+    if asked and asked != state.get("browse_shown"):
+        state["browse_linked"] = (asked, here)
+    linked = state.get("browse_linked")
+    if linked is not None and linked[1] == here:
+        shown = str(linked[0])
+    else:
+        state.pop("browse_linked", None)
+        shown = str(frame["id"][chosen[0] if chosen else 0])
+    state["browse_shown"] = shown
+    if chosen or linked is not None:
+        st.query_params["sample"] = shown
+    elif "sample" in st.query_params:
+        del st.query_params["sample"]
+    return shown
+
+
+def _read(corpus: Corpus, sample_id: str) -> None:
+    try:
+        sample = corpus.sample(sample_id)
+    except WinnowError as error:
+        forms.show_error(error)
+        return
+    reading.pane(corpus, sample)
+
+
+def _rejected_rows(corpus: Corpus, total: int) -> None:
+    if not total:
+        forms.empty_state("No row was rejected", "Rows that can't be read appear here with file, line and reason.")
+        return
+    st.caption(f"**{total:,}** rows could not be read. They stay out of the corpus; mend the file and ingest it again.")
+    number = _page_number(total, "rejected")
+    rows = corpus.query(
+        f'SELECT "file", line, reason, "text" FROM rejected ORDER BY "file", line LIMIT {ROWS} OFFSET ?',
+        (number - 1) * ROWS,
+    )
+    state = st.dataframe(
+        rows,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        height=min(38 + 35 * rows.height, HEIGHT - 200),
+        key=f"browse_rejected_{total}_{number}",
+        column_config={
+            "file": st.column_config.TextColumn("File", width="medium"),
+            "line": st.column_config.NumberColumn("Line", format="localized", width="small"),
+            "reason": st.column_config.TextColumn("Reason", width="large"),
+            "text": st.column_config.TextColumn("Text", width="large"),
+        },
+        alt="Rows that could not be read: file, line, reason and text",
+    )
+    chosen: list[int] = state["selection"]["rows"]
+    row: dict[str, Any] = rows.row(chosen[0] if chosen and chosen[0] < rows.height else 0, named=True)
+    st.subheader(forms.plain(f"Line {row['line']:,}: {row['reason']}"))
+    st.caption(forms.plain(row["file"]))
+    st.code(_indented(row["text"] or ""), language=None, wrap_lines=True, height=240)
+
+
+def _indented(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except ValueError:
+        return text
