@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from streamlit.navigation.page import Page
 
 HERE = Path(__file__).parent
-SETTINGS = HERE / ".streamlit" / "config.toml"
+MAIN_SCRIPT = HERE / "web" / "app.py"
+"""What `streamlit run` is given."""
 
 
 def streamlit_flags() -> list[str]:
     """The settings but for the theme as `--section.name=value`: flags win over the user's own environment."""
-    settings = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
+    settings = tomllib.loads((MAIN_SCRIPT.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     return [
         f"--{section}.{name}={str(value).lower() if isinstance(value, bool) else value}"
         for section in ("server", "browser", "client")
@@ -81,7 +82,3 @@ def run() -> None:
         st.caption("Corpus")
         st.markdown(f"**{forms.plain(forms.corpus_path().name)}**")
     chosen.run()
-
-
-if __name__ == "__main__":
-    run()

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 REFUSAL = "|".join(
     (
-        r"(?i)\bas an ai(?: (?:language )?model| assistant|,)",
+        r"(?i)\bas an ai(?: (?:language )?model| assistant|,| i (?:can|am|do))",
         r"as a (?:large )?language model",
         r"i(?:'|’)?m (?:sorry|afraid),? (?:but )?i (?:can(?:'|’|no)t|am unable)",
-        r"i (?:can(?:'|’)t|cannot|am not able to|am unable to)"
+        r"i(?: can(?:'|’)t| cannot| can not|(?: am|'m|’m) (?:not able|unable) to)"
         r" (?:assist|help (?:you|with)|provide|fulfill|comply|answer|do that)",
         r"作为(?:一个|一名)?(?:AI|人工智能|语言模型|大型语言模型)",
         r"(?:很)?抱歉，?我(?:无法|不能)",
@@ -91,7 +91,7 @@ class Heuristics(Scorer):
         )
         measured = measured.with_columns(
             (pl.col("repetition") > self.max_repetition).fill_null(False).alias("repetitive"),
-            (pl.col("symbol_ratio") > self.max_symbol_ratio).fill_null(False).alias("symbols"),
+            ((pl.col("symbol_ratio") > self.max_symbol_ratio) & (size > 12)).fill_null(False).alias("symbols"),
         )
         count = pl.sum_horizontal(pl.col(f).cast(pl.Int64) for f in FLAGS).alias("heuristics")
         no_answer = pl.when(size == 0).then(pl.lit("the answer is empty: its ratios can't be measured")).alias("reason")
@@ -118,7 +118,8 @@ def _truncated(trimmed: pl.Expr) -> pl.Expr:
     )
     several = trimmed.str.contains(r"[.!?。！？]")
     cut = trimmed.str.contains(OPEN_ENDED) | (sentence_stops & several & ~trimmed.str.contains("```"))
-    return prose & cut & ~trimmed.str.ends_with("```")
+    open_code = trimmed.str.count_matches("```") % 2 == 1
+    return open_code | (prose & cut & ~trimmed.str.ends_with("```"))
 
 
 def _mismatch() -> pl.Expr:

@@ -24,7 +24,7 @@ TEXT = 240
 """Characters of a text in the table; the whole one is in the reading pane."""
 HEIGHT = 690
 """Of the table and of the reading pane, in pixels."""
-SCORES = 3
+SCORES = 2
 """Score columns that are shown unless the user chooses others."""
 AS_INGESTED = "as ingested"
 VIEWS = {"samples": "Samples", "rejected": "Rejected rows"}
@@ -133,7 +133,7 @@ def _controls(corpus: Corpus) -> tuple[str | None, str | None, list[str]]:
     """Search condition, order, score columns to show."""
     columns = corpus.columns()
     measured = list(corpus.score_columns())
-    search, sort, way, show = st.columns([4, 2, 1.4, 3], vertical_alignment="bottom")
+    search, sort, way, show = st.columns([4, 2, 2, 3], vertical_alignment="bottom")
     text = search.text_input(
         "Search",
         key="browse_search",
@@ -146,12 +146,11 @@ def _controls(corpus: Corpus) -> tuple[str | None, str | None, list[str]]:
     descending = way.segmented_control(
         "Order",
         [True, False],
-        format_func=lambda down: ":material/arrow_downward:" if down else ":material/arrow_upward:",
+        format_func=lambda down: "High first" if down else "Low first",
         default=True,
         required=True,
         key="browse_descending",
         disabled=column == AS_INGESTED,
-        help="Highest or lowest first",
     )
     default = [run.columns[0] for run in corpus.score_runs()[::-1]][:SCORES]
     scores = show.multiselect(
@@ -177,7 +176,7 @@ def _page_number(matching: int, view: str) -> int:
 
 def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], view: str) -> list[int]:
     kinds = corpus.score_columns()
-    numbers = {name: st.column_config.NumberColumn(name, format=_format(kinds[name]), width=90) for name in scores}
+    numbers = {name: st.column_config.NumberColumn(name, format=_format(kinds[name]), width=76) for name in scores}
     # The selection is kept by position, so a table with other rows must be another table.
     state = st.dataframe(
         frame,
@@ -189,8 +188,8 @@ def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], view: str) ->
         key=f"browse_table_{view}",
         column_order=["instruction", "response", *scores, "source", "tags", "turns", "script"],
         column_config={
-            "instruction": st.column_config.TextColumn("Instruction", width=300),
-            "response": st.column_config.TextColumn("Response", width=240),
+            "instruction": st.column_config.TextColumn("Instruction", width=230),
+            "response": st.column_config.TextColumn("Response", width=170),
             "source": st.column_config.TextColumn("Source", width=120),
             "turns": st.column_config.NumberColumn("Turns", width=60),
             "script": st.column_config.TextColumn("Script", width=80),
@@ -251,7 +250,7 @@ def _rejected_rows(corpus: Corpus, total: int) -> None:
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        height=min(38 + 35 * rows.height, HEIGHT - 200),
+        height="content" if rows.height <= 12 else 430,
         key=f"browse_rejected_{total}_{number}",
         column_config={
             "file": st.column_config.TextColumn("File", width="medium"),

@@ -96,7 +96,12 @@ def overlap_chart(pairs: pl.DataFrame, names: list[str]) -> Any:
     import altair as alt
 
     base = alt.Chart(pairs).encode(
-        x=alt.X("b:N", sort=names, title=None, axis=alt.Axis(orient="top", labelAngle=0, labelLimit=110)),
+        x=alt.X(
+            "b:N",
+            sort=names,
+            title=None,
+            axis=alt.Axis(orient="top", labelAngle=-25, labelAlign="left", labelOverlap=False, labelLimit=110),
+        ),
         y=alt.Y("a:N", sort=names, title=None, axis=alt.Axis(labelLimit=140)),
         tooltip=[
             "a",
@@ -112,7 +117,7 @@ def overlap_chart(pairs: pl.DataFrame, names: list[str]) -> Any:
         text=alt.Text("share:Q", format=".0%"),
         color=alt.condition("datum.share > 0.45", alt.value("#FFFFFF"), alt.value("#18181B")),
     )
-    return alt.layer(cells, text).properties(height=40 + 40 * len(names))
+    return alt.layer(cells, text).properties(height=70 + 40 * len(names))
 
 
 def _sources(compared: Comparison, names: list[str]) -> None:
@@ -150,12 +155,12 @@ def _scores(compared: Comparison, names: list[str]) -> None:
     if compared.scores.is_empty():
         st.caption("No score yet: run a scorer on the Score page.")
         return
-    numbers = {name: st.column_config.NumberColumn(name, format="%.4g", width=96) for name in ("pool", *names)}
+    numbers = {name: st.column_config.NumberColumn(name, format="%.4g", width=84) for name in ("pool", *names)}
     st.dataframe(
         score_table(compared, names),
         hide_index=True,
         height="content",
-        column_config={"column": st.column_config.TextColumn("Score", width=150), **numbers},
+        column_config={"column": st.column_config.TextColumn("Score", width=140), **numbers},
         alt="Mean of every score in the pool and in each selection",
     )
 

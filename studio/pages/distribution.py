@@ -234,8 +234,8 @@ def _ends(corpus: Corpus, column: str, where: str | None) -> None:
 def text_columns(**more: Any) -> dict[str, Any]:
     """How the columns of a sample look in a table."""
     return {
-        "instruction": st.column_config.TextColumn("Instruction", width="large"),
-        "response": st.column_config.TextColumn("Response", width="large"),
+        "instruction": st.column_config.TextColumn("Instruction", width=360),
+        "response": st.column_config.TextColumn("Response", width=360),
         "source": st.column_config.TextColumn("Source", width="small"),
         "id": st.column_config.TextColumn("Id", width="small"),
         **more,

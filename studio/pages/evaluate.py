@@ -123,6 +123,7 @@ def _judged(name: str, found: dict[str, Any]) -> None:
                 hide_index=True,
                 height="content",
                 column_config=_columns("Source"),
+                placeholder="not measured",
                 alt=f"Held-out losses of {name} by source",
             )
             st.caption(_small_print(found))
@@ -148,13 +149,14 @@ def _verdict(found: dict[str, Any]) -> None:
 def _losses(row: dict[str, Any]) -> dict[str, Any]:
     found = row["difference"] or {}
     low, high = found.get("low"), found.get("high")
+    few = "too few examples" if found else None
     return {
         "examples": row["examples"],
         "base": row["base"],
         "trained": row["trained"],
         "random": row["random"],
         "difference": found.get("mean"),
-        "interval": f"{low:+.4f} to {high:+.4f}" if low is not None and high is not None else None,
+        "interval": f"{low:+.4f} to {high:+.4f}" if low is not None and high is not None else few,
     }
 
 
@@ -179,9 +181,7 @@ def _columns(first: str) -> dict[str, Any]:
         "base": number("Base", format="%.4f", width=78),
         "trained": number("Trained", format="%.4f", width=78),
         "random": number("Random", format="%.4f", width=78, help="Trained on random samples of as many tokens."),
-        "difference": number(
-            "Difference", format="%+.4f", width=78, help="Trained minus random; negative is better."
-        ),
+        "difference": number("Difference", format="%+.4f", width=78, help="Trained minus random; negative is better."),
         "interval": st.column_config.TextColumn("95 % interval", width=150, help="Empty with fewer than 10 examples."),
         "verdict": st.column_config.TextColumn("Verdict", width="large"),
     }

@@ -157,7 +157,9 @@ def _first_rows(path: str, modified: float, size: int) -> list[Numbered]:
 def preview(rows: list[Numbered], source: str, mapping: Mapping[str, str] | None = None) -> Preview:
     """Read rows as ingestion would, without writing anything."""
     shapes: Counter[str] = Counter()
-    samples, unreadable, columns = [], [], dict[str, None]()
+    samples: list[tuple[int, Sample]] = []
+    unreadable: list[tuple[int, str]] = []
+    columns: dict[str, None] = {}
     for number, row in rows:
         if isinstance(row, BrokenRow):
             unreadable.append((number, row.reason))
@@ -266,7 +268,7 @@ def _batches(corpus: Corpus) -> None:
     st.dataframe(
         batches,
         hide_index=True,
-        height=min(38 + 35 * batches.height, 300),
+        height="content" if batches.height <= 8 else 300,
         column_config={
             "file": st.column_config.TextColumn("File", width="large"),
             "shape": st.column_config.TextColumn("Shape", width="small"),

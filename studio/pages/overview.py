@@ -81,9 +81,9 @@ def totals(corpus: Corpus) -> Totals:
 
 
 def groups(corpus: Corpus, column: str) -> pl.DataFrame:
-    """Samples by the values of a column, the most frequent first: value, samples, share."""
+    """Samples by the values of a column, the most frequent first: value, samples, share (percent)."""
     return corpus.query(
-        f"SELECT coalesce({column}, '') AS value, count(*) AS samples, count(*) / sum(count(*)) OVER () AS share "
+        f"SELECT coalesce({column}, '') AS value, count(*) AS samples, 100 * count(*) / sum(count(*)) OVER () AS share "
         "FROM samples GROUP BY value ORDER BY samples DESC, value"
     )
 
@@ -155,7 +155,7 @@ def _group(corpus: Corpus, column: str, label: str) -> None:
     chosen = st.dataframe(
         found,
         hide_index=True,
-        height=min(38 + 35 * max(1, found.height), 248),
+        height="content" if found.height <= 7 else 260,
         on_select="rerun",
         selection_mode="single-row",
         key=f"overview-{column}-{found.height}",
@@ -163,7 +163,7 @@ def _group(corpus: Corpus, column: str, label: str) -> None:
             "value": label,
             "samples": st.column_config.NumberColumn("Samples", format="localized", width="small"),
             "share": st.column_config.ProgressColumn(
-                "Share", format="percent", min_value=0, max_value=1, width="small"
+                "Share", format="%.0f%%", min_value=0, max_value=100, width="small"
             ),
         },
         alt=f"Samples by {column}",
@@ -279,7 +279,7 @@ def _table(found: Any, alt: str, **labels: str) -> None:
             config[name] = st.column_config.NumberColumn(label, format="localized", width="small")
     if "created_at" in frame.columns:
         config["created_at"] = st.column_config.DatetimeColumn("Made", format="distance", width="small")
-    st.dataframe(frame, hide_index=True, height=min(38 + 35 * frame.height, 248), column_config=config, alt=alt)
+    st.dataframe(frame, hide_index=True, height="content" if frame.height <= 7 else 260, column_config=config, alt=alt)
 
 
 def _rejected(corpus: Corpus, now: Totals) -> None:
@@ -287,7 +287,7 @@ def _rejected(corpus: Corpus, now: Totals) -> None:
         return
     st.subheader("Rejected rows")
     first = corpus.query(
-        f'SELECT "file", line, reason, left("text", 200) AS "text" FROM rejected ORDER BY "file", line LIMIT ?',
+        'SELECT "file", line, reason, left("text", 200) AS "text" FROM rejected ORDER BY "file", line LIMIT ?',
         SHOWN_REJECTED,
     )
     st.dataframe(

@@ -28,6 +28,7 @@ BADGES = {
     "failed": ("red", ":material/error:"),
     "died": ("red", ":material/error:"),
 }
+RESUMABLE = ("stopped", "died", "failed")
 SAID = {
     "died": "The process is gone without a word. Resume goes on from the last checkpoint.",
     "stopped": "Stopped with a checkpoint. Resume goes on from there.",
@@ -43,36 +44,58 @@ def run_folders(corpus: Corpus) -> list[Path]:
 def section(corpus: Corpus) -> None:
     """The part of the page that shows runs."""
     st.subheader("Runs")
-    folders = run_folders(corpus)
-    if not folders:
+    names = [folder.name for folder in run_folders(corpus)]
+    if starting(corpus, names):
+        st.fragment(_wait_for_folder, run_every=1)(corpus, names)
+    if not names:
         st.caption("No run yet. Its loss curve, speed and state appear here while it trains.")
         return
-    names = [folder.name for folder in folders]
     name = st.selectbox("Run", names, key=f"run_{len(names)}_{names[0]}", width=360)
     follow(corpus, corpus.path / "runs" / name)
 
 
 def follow(corpus: Corpus, folder: Path) -> None:
     """Draw a run; while it is live, again every two seconds."""
+    live = is_live(corpus, folder)
+    st.fragment(_run, run_every=2 if live else None)(corpus, folder, live)
+
+
+def starting(corpus: Corpus, names: list[str]) -> bool:
+    """Whether a job trains a run whose folder is not among these yet."""
+    return any(
+        job.state == "running" and job.argv[0] == "train" and run_name(job) not in (None, *names)
+        for job in jobs.jobs(corpus.path)
+    )
+
+
+def _wait_for_folder(corpus: Corpus, names: list[str]) -> None:
+    if not starting(corpus, names) or len(run_folders(corpus)) != len(names):
+        st.rerun()
+    st.caption("A run is starting; it appears here in a moment.")
+
+
+def is_live(corpus: Corpus, folder: Path) -> bool:
+    """Whether a process works on the run, or a job is about to start one."""
     from training.run_folder import status
 
-    live = status(folder).live
-    st.fragment(_run, run_every=2 if live else None)(corpus, folder, live)
+    job = job_of(corpus, folder)
+    return status(folder).live or (job is not None and job.state == "running")
 
 
 def _run(corpus: Corpus, folder: Path, was_live: bool) -> None:
     from training.run_folder import status
     from training.training import report
 
-    now = status(folder)
-    if was_live and not now.live:
+    live = is_live(corpus, folder)
+    if was_live and not live:
         st.rerun()
+    now = status(folder)
     try:
         told = report(folder)
     except WinnowError as error:
         forms.show_error(error)
         return
-    _state(corpus, folder, now)
+    _state(corpus, folder, now, live)
     _numbers(told, now)
     left, right = st.columns(2, gap="large")
     with left:
@@ -82,34 +105,45 @@ def _run(corpus: Corpus, folder: Path, was_live: bool) -> None:
     _notes(folder, told)
 
 
-def _state(corpus: Corpus, folder: Path, now: RunStatus) -> None:
-    colour, icon = BADGES.get(now.state, ("gray", None))
+def _state(corpus: Corpus, folder: Path, now: RunStatus, live: bool) -> None:
+    state = "starting" if live and now.state in RESUMABLE else now.state
+    colour, icon = BADGES.get(state, ("gray", None))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(now.state, icon=icon, color=colour)  # type: ignore[arg-type]
+        st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
         share = now.step / now.max_steps if now.max_steps else 0.0
         st.progress(min(1.0, share), text=f"step {now.step:,} of {now.max_steps:,}" if now.max_steps else "preparing")
-        if now.live and st.button(
-            "Cancel", icon=":material/stop:", key=f"cancel_{folder.name}", help="Saves a checkpoint first."
-        ):
-            cancel(corpus, folder)
-            st.toast("The run saves a checkpoint and stops.")
-        if now.state in ("stopped", "died", "failed") and st.button(
-            "Resume", icon=":material/play_arrow:", key=f"resume_{folder.name}"
-        ):
-            _resume(corpus, folder)
-    if now.state == "failed" and now.message:
+        if now.live:
+            _cancel_button(corpus, folder)
+        elif state in RESUMABLE:
+            _resume_button(corpus, folder)
+    if state == "failed" and now.message:
         forms.show_error(WinnowError(now.message, fix=now.fix or f"read {folder / 'log.txt'}"))
-    elif now.state in SAID:
-        st.caption(SAID[now.state])
+    elif state in SAID:
+        st.caption(SAID[state])
+
+
+def _cancel_button(corpus: Corpus, folder: Path) -> None:
+    if st.button("Cancel", icon=":material/stop:", key=f"cancel_{folder.name}", help="Saves a checkpoint first."):
+        cancel(corpus, folder)
+        st.toast("The run saves a checkpoint and stops.")
+
+
+def _resume_button(corpus: Corpus, folder: Path) -> None:
+    if st.button("Resume", icon=":material/play_arrow:", key=f"resume_{folder.name}"):
+        _resume(corpus, folder)
 
 
 def job_of(corpus: Corpus, folder: Path) -> jobs.Job | None:
     """The latest job that trains into this folder."""
-    for job in jobs.jobs(corpus.path):
-        words = job.argv
-        if words[0] == "train" and "--run" in words and words[words.index("--run") + 1 :][:1] == [folder.name]:
-            return job
-    return None
+    return next((job for job in jobs.jobs(corpus.path) if run_name(job) == folder.name), None)
+
+
+def run_name(job: jobs.Job) -> str | None:
+    """The run that a job trains, where its command names one."""
+    words = job.argv
+    if words[0] != "train" or "--run" not in words[:-1]:
+        return None
+    return words[words.index("--run") + 1]
 
 
 def cancel(corpus: Corpus, folder: Path) -> None:
@@ -181,7 +215,7 @@ def _train_loss(told: TrainReport) -> None:
         st.caption("The first step is still to come.")
         return
     rows = [{"step": step, "loss": loss} for step, loss in thinned(told.losses)]
-    x, y = _axes()
+    x, y = _axes(told)
     chart = alt.Chart(pl.DataFrame(rows)).mark_line(strokeWidth=1.5, point=len(rows) < 30)
     st.altair_chart(
         chart.encode(x=x, y=y, tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4f")]).properties(height=320),
@@ -196,11 +230,16 @@ def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def _axes() -> tuple[alt.X, alt.Y]:
+def _axes(told: TrainReport) -> tuple[alt.X, alt.Y]:
     import altair as alt
 
     return (
-        alt.X("step:Q", title="step", axis=alt.Axis(format="~s", tickMinStep=1)),
+        alt.X(
+            "step:Q",
+            title="step",
+            axis=alt.Axis(format="~s", tickMinStep=1),
+            scale=alt.Scale(domain=[0, told.max_steps or max(1, told.steps)], nice=False),
+        ),
         alt.Y("loss:Q", title="nats per token", scale=alt.Scale(zero=False)),
     )
 
@@ -214,7 +253,7 @@ def _held_out(told: TrainReport) -> None:
     if not rows:
         st.caption("The mix has no held-out rows, or they are not measured yet.")
         return
-    x, y = _axes()
+    x, y = _axes(told)
     chart = (
         alt.Chart(pl.DataFrame(rows))
         .mark_line(strokeWidth=1.5, point=True)

@@ -36,9 +36,9 @@ def page() -> None:
     left, right = st.columns(2, gap="large")
     with left:
         _corpus(corpus)
-        _models(corpus)
     with right:
         _installed()
+    _models(corpus)
 
 
 def _corpus(corpus: Corpus) -> None:
@@ -101,17 +101,18 @@ def _installed() -> None:
     st.subheader("Installed")
     st.caption(f"Python {sys.version.split()[0]} in {forms.plain(str(Path(sys.prefix)))}")
     rows = [
-        {"extra": extra, "package": package, "version": version(package) or "not installed", "for": NEEDED_FOR[extra]}
+        {"package": package, "version": version(package) or "not installed", "extra": extra}
         for extra, packages in PACKAGES.items()
         for package in packages
     ]
     st.dataframe(
         rows,
         hide_index=True,
-        height="content",
-        column_config={"extra": "Extra", "package": "Package", "version": "Version", "for": "Needed for"},
+        height=300,
+        column_config={"extra": "Extra", "package": "Package", "version": "Version"},
         alt="Packages that are installed, by extra",
     )
+    st.caption(" · ".join(f"**{extra}**: {what}" for extra, what in NEEDED_FOR.items()))
     missing = sorted({row["extra"] for row in rows if row["version"] == "not installed"})
     if missing:
         st.caption("To install what is missing:")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from curation.corpus import Corpus
 
 KINDS = {"demo": "Demo answers (default)", "address": "Server address", "openai": "OpenAI"}
+NO_SEEDS = {
+    "demo": "No sample of the working set has a demo answer: choose a server address or OpenAI.",
+    "other": "No sample of the working set can be a seed sample.",
+}
 SEEDS = "operator IS NULL AND instruction <> ''"
 """What can be a seed sample: it has an instruction and was not made here."""
 
@@ -34,11 +38,11 @@ def page() -> None:
 def _synthesize(corpus: Corpus, where: str | None) -> None:
     from synthesis.synthesizers import SYNTHESIZERS
 
-    seeds = corpus.count(both(where, SEEDS))
     form, command = st.columns([3, 2], gap="large")
     with form:
         synthesizer, options = forms.operator_form(SYNTHESIZERS, key="synthesizer")
         model, reason = _model()
+        seeds = corpus.count(both(where, _suitable(model)))
         limit_cell, seed_cell = st.columns(2)
         most = max(1, seeds)
         limit = limit_cell.number_input(
@@ -55,10 +59,17 @@ def _synthesize(corpus: Corpus, where: str | None) -> None:
         argv += ["--seed", str(seed)] if seed else []
         argv += ["--where", where] if where else []
         _cost(model, int(limit), seeds)
-        reason = reason or (None if seeds else "No sample of the working set can be a seed sample.")
+        reason = reason or (None if seeds else NO_SEEDS["demo" if model == "demo" else "other"])
         forms.command_box(
             corpus, argv, key="synthesize", label=f"Synthesize from {limit:,} samples", disabled_reason=reason
         )
+
+
+def _suitable(model: str) -> str:
+    """The condition for seed samples that this model can answer."""
+    from studio.demo_corpus import DEMO_SEED_SAMPLES
+
+    return both(SEEDS, DEMO_SEED_SAMPLES) if model == "demo" else SEEDS
 
 
 def _model() -> tuple[str, str | None]:
@@ -82,8 +93,8 @@ def _model() -> tuple[str, str | None]:
         st.caption("The key is read from OPENAI_API_KEY in the environment of the studio, and never stored.")
         return f"openai:{name or 'MODEL'}", None if name else "Name the model."
     st.caption(
-        "Replays answers that ship with the demo corpus: nothing is sent, nothing is paid, and only demo samples are "
-        "answered. With your own data choose a server address or OpenAI."
+        "Replays answers that ship with the demo corpus: nothing is sent, nothing is paid, and only its seed samples "
+        "are answered. With your own data choose a server address or OpenAI."
     )
     return "demo", None
 

@@ -1,0 +1,189 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curation.corpus import Corpus
+from curation.embedding import add_vectors
+from curation.errors import CorpusError, OperatorError
+from curation.operators import Pool, Selector
+from curation.scorers import Metadata
+from curation.scoring import score
+from curation.selection import compare, hold_out, samples_in, select
+from curation.selectors import SELECTORS, KCenter, Longest, Random, Stratified, TopK
+from curation.selectors.k_center import farthest_first
+from tests.curation.samples import corpus_of, pair
+
+
+def pool(n: int = 200, seed: int = 0) -> Pool:
+    rng = np.random.default_rng(seed)
+    frame = pl.DataFrame(
+        {
+            "id": [f"{i:04d}" for i in range(n)],
+            "source": ["big" if i % 4 else "small" for i in range(n)],
+            "quality": [None if i % 50 == 7 else float(i % 17) for i in range(n)],
+            "response_chars": rng.integers(0, 100, n),
+        }
+    )
+    return Pool(frame, rng.normal(size=(n, 8)).astype(np.float32))
+
+
+ALL = [Random(), Stratified(), Longest(), TopK(score="quality"), KCenter()]
+
+
+@pytest.mark.parametrize("selector", ALL, ids=lambda s: s.name)
+@pytest.mark.parametrize("budget", [1, 7, 150])
+def test_every_selector_gives_the_exact_budget_without_doubles_and_a_reason_for_the_rest(
+    selector: Selector, budget: int
+) -> None:
+    chosen = selector.select(pool(), budget)
+    assert len(chosen.ids) == len(set(chosen.ids)) == budget
+    assert set(chosen.ids).isdisjoint(chosen.rejected)
+    assert len(chosen.rejected) == 200 - budget
+    assert all(chosen.rejected.values())
+
+
+@pytest.mark.parametrize("selector", ALL, ids=lambda s: s.name)
+def test_a_prefix_is_the_selection_for_a_smaller_budget(selector: Selector) -> None:
+    large = selector.select(pool(), 120).ids
+    assert selector.select(pool(), 30).ids == large[:30]
+
+
+def test_every_selector_is_listed_here() -> None:
+    assert {s.name for s in ALL} == {s.name for s in SELECTORS}
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: s.name)
+def test_every_selector_says_where_it_is_from(selector: type[Selector]) -> None:
+    assert selector.__doc__ is not None
+    assert "Source:" in selector.__doc__
+    assert all(field.description for field in selector.model_fields.values())
+
+
+def test_stratified_keeps_the_shares_in_every_prefix() -> None:
+    sources = dict(zip(pool().frame["id"], pool().frame["source"], strict=True))
+    ids = Stratified().select(pool(), 100).ids
+    for size in (4, 20, 100):
+        assert abs(sum(sources[i] == "small" for i in ids[:size]) - size / 4) <= 1
+
+
+def test_top_k_leaves_out_what_has_no_score_or_is_out_of_bounds() -> None:
+    chosen = TopK(score="quality", max=10).select(pool(), 5)
+    values = dict(zip(pool().frame["id"], pool().frame["quality"], strict=True))
+    assert [values[i] for i in chosen.ids] == [10] * 5
+    assert chosen.rejected["0007"] == "no quality"
+    assert "above 10" in chosen.rejected["0011"]
+
+
+def test_top_k_says_how_many_there_are_when_too_many_are_asked_for() -> None:
+    with pytest.raises(OperatorError, match="22 of 200"):
+        TopK(score="quality", min=15).select(pool(), 25)
+
+
+def test_k_center_takes_the_corners_of_a_square_and_copies_last() -> None:
+    square = np.array([[0, 0], [0, 0], [1, 1], [0, 1], [1, 0], [0.5, 0.5]], np.float32)
+    order, nearest = farthest_first(square, 6, first=5)
+    assert set(order[1:5]) == {0, 2, 3, 4}
+    assert order[5] == 1
+    assert np.isfinite(nearest).all()
+
+
+def test_k_center_covers_better_than_random() -> None:
+    candidates = pool(400)
+    vectors = dict(zip(candidates.frame["id"], candidates.vectors, strict=True))
+
+    def radius(ids: list[str]) -> float:
+        chosen = np.array([vectors[i] for i in ids])
+        return max(float(np.sqrt(((chosen - v) ** 2).sum(1)).min()) for v in vectors.values())
+
+    assert radius(KCenter().select(candidates, 40).ids) < radius(Random().select(candidates, 40).ids)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    samples = [pair(f"q{i}", "a" * (i + 1), source="ab"[i % 2], metadata={"stars": i, "n": i}) for i in range(40)]
+    return corpus_of(tmp_path / "c", samples)
+
+
+def test_a_selection_is_kept_with_its_operator_and_reasons(corpus: Corpus) -> None:
+    report = select(corpus, Longest(), 3, name="best")
+    saved = corpus.selection("best")
+    assert saved.ids == report.ids
+    assert saved.operator == {"name": "longest", "parameters": {}}
+    assert corpus.query("SELECT count(*) AS n FROM not_selected").item() == 37
+    assert corpus.frame(["response_chars"], where="id IN (SELECT id FROM selected)")["response_chars"].to_list() == [
+        38,
+        39,
+        40,
+    ]
+
+
+def test_held_out_samples_are_never_chosen_and_the_reason_says_so(corpus: Corpus) -> None:
+    held = hold_out(corpus, "25%")
+    report = select(corpus, Random(), 30, name="all")
+    assert (held.held_out, held.by_source, report.pool) == (10, {"a": 5, "b": 5}, 30)
+    assert list(report.rejected.values()) == ["held out for evaluation"] * 10
+    assert hold_out(corpus, "25%").added == 0
+
+
+def test_a_budget_may_be_a_share() -> None:
+    assert [samples_in(b, 52_002) for b in ("5%", 7, "2_000", "0.5%")] == [2600, 7, 2000, 260]
+
+
+@pytest.mark.parametrize("budget", ["0", "-3", "many", "0%", ""])
+def test_a_budget_that_is_no_number_of_samples_is_refused(budget: str) -> None:
+    with pytest.raises(OperatorError, match="not a number of samples"):
+        samples_in(budget, 100)
+
+
+def test_selecting_by_a_missing_column_names_the_command_that_computes_it(corpus: Corpus) -> None:
+    with pytest.raises(CorpusError, match="no column 'ifd'") as error:
+        select(corpus, TopK(score="ifd"), 3, name="x")
+    assert error.value.fix == f"winnow score {corpus.path} ifd"
+
+
+def test_asking_for_more_than_the_pool_has_says_how_many_there_are(corpus: Corpus) -> None:
+    with pytest.raises(CorpusError, match="only 40"):
+        select(corpus, Random(), 41, name="x")
+
+
+def test_vectors_the_user_brings_are_put_to_their_samples(corpus: Corpus, tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(40, dtype=np.float32)[::-1])
+    add_vectors(corpus, tmp_path / "v.npy", "n", name="mine")
+    from curation.vectors import vectors_of
+
+    vectors = vectors_of(corpus)
+    numbers = dict(corpus.query("SELECT id, (metadata->>'n')::INT AS n FROM samples").iter_rows())
+    for sample_id, row in zip(vectors.ids, vectors.matrix, strict=True):
+        assert row.argmax() == 39 - numbers[sample_id]
+    assert len(select(corpus, KCenter(), 5, name="spread").ids) == 5
+
+
+@pytest.mark.parametrize("shape", [(39, 4), (40,)])
+def test_vectors_that_do_not_fit_are_refused(corpus: Corpus, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "v.npy", np.zeros(shape, np.float32))
+    with pytest.raises(CorpusError):
+        add_vectors(corpus, tmp_path / "v.npy", "n")
+
+
+def test_a_selector_without_its_embedding_names_the_command(corpus: Corpus) -> None:
+    with pytest.raises(CorpusError, match="no embedding") as error:
+        select(corpus, KCenter(), 3, name="x")
+    assert error.value.fix == f"winnow embed {corpus.path}"
+
+
+def test_selections_are_compared_by_overlap_scores_and_sources(corpus: Corpus) -> None:
+    score(corpus, Metadata(field="stars"))
+    select(corpus, TopK(score="stars"), 10, name="top")
+    select(corpus, TopK(score="stars"), 20, name="more")
+    compared = compare(corpus, ["top", "more"])
+    assert compared.overlap.row(1) == ("top", "more", 10, 0.5)
+    assert compared.scores.filter(name="top", column="stars").row(0) == ("top", "stars", 34.5, 19.5)
+    assert compared.sources.filter(name="top").select("source", "samples", "share").rows() == [
+        ("a", 5, 0.5),
+        ("b", 5, 0.5),
+    ]
+    assert compared.sizes["samples"].to_list() == [10, 20]
+    with pytest.raises(CorpusError, match="Unknown selection"):
+        compare(corpus, ["top", "nope"])
