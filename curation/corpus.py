@@ -72,7 +72,8 @@ class Corpus:
                 f"The folder {folder} can't be made: {error.strerror}.", fix="choose a folder you may write to"
             ) from None
         database = Database(folder)
-        database.run(*(s for s in TABLES.split(";") if s.strip()), VIEW.format(columns=""))
+        first_view = VIEW.format(columns="").replace("CREATE OR REPLACE VIEW", "CREATE VIEW IF NOT EXISTS")
+        database.run(*(s for s in TABLES.split(";") if s.strip()), first_view)
         return cls(folder)
 
     # ---------------------------------------------------------------- reading

@@ -321,7 +321,7 @@ def show_job(job: jobs.Job) -> None:
     """How far a job is, or how it ended."""
     if job.state == "running":
         share = min(1.0, job.done / job.total) if job.total else 0.0
-        st.progress(share, text=plain(f"{_so_far(job)} {job.message}".strip()))
+        st.progress(share, text=plain(_so_far(job)))
     elif job.state == "done":
         st.success(f"Done in {duration(job.seconds)}", icon=":material/check_circle:")
         if job.report:
@@ -336,11 +336,12 @@ def show_job(job: jobs.Job) -> None:
 
 
 def _so_far(job: jobs.Job) -> str:
-    if not job.total:
-        return f"{job.done:,}" if job.done else "Starting"
-    left = job.seconds / job.done * (job.total - job.done) if job.done else None
-    rest = f", about {duration(left)} left" if left and job.seconds > 3 else ""
-    return f"{job.done:,} of {job.total:,}{rest}."
+    so_far = f"{job.done:,} of {job.total:,}" if job.total else f"{job.done:,}" if job.done else "Starting"
+    # Most verbs name the count in their message already.
+    told = job.message if f"{job.done:,}" in job.message else " · ".join(filter(None, [so_far, job.message]))
+    if not job.total or not job.done or job.seconds < 3:
+        return told
+    return f"{told} · about {duration(job.seconds / job.done * (job.total - job.done))} left"
 
 
 def duration(seconds: float) -> str:

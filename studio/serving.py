@@ -18,11 +18,11 @@ def run_studio(corpus: Path, port: int, headless: bool) -> int:
     Raises:
         CorpusError: there is no corpus.
     """
-    from studio.app import streamlit_flags
+    from studio.app import MAIN_SCRIPT, streamlit_flags
 
     opened = Corpus.create(corpus)
     command = [
-        *(sys.executable, "-m", "streamlit", "run", str(Path(__file__).with_name("app.py"))),
+        *(sys.executable, "-m", "streamlit", "run", str(MAIN_SCRIPT)),
         *streamlit_flags(),
         *(f"--server.port={port}", "--server.address=127.0.0.1", f"--server.headless={str(headless).lower()}"),
     ]

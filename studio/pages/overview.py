@@ -52,7 +52,8 @@ def page() -> None:
     st.title("Overview")
     st.caption(forms.plain(str(corpus.path)))
     now = totals(corpus)
-    _running(corpus)
+    with st.container():  # always there, so that what follows stays in its place when a job ends
+        _running(corpus)
     if not now.samples:
         forms.empty_state(
             "Your data appears here",

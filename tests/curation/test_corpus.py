@@ -88,6 +88,12 @@ def test_a_score_is_shown_beside_the_samples_and_null_keeps_its_reason(corpus: C
     assert corpus.score_columns() == {"size": "DOUBLE"}
 
 
+def test_opening_a_corpus_that_exists_keeps_its_scores(corpus: Corpus) -> None:
+    corpus.begin_scoring("r1", "size", "{}", None, {"size": "DOUBLE"})
+    corpus.refresh_scores()
+    assert Corpus.create(corpus.path).score_columns() == {"size": "DOUBLE"}
+
+
 def test_of_two_runs_with_the_same_column_the_one_used_last_is_shown(corpus: Corpus) -> None:
     import polars as pl
 
