@@ -252,8 +252,8 @@ def _state(folder: Path, stored: dict[str, Any]) -> str:
         if _runs(stored):
             return "running"
         return "cancelled" if (folder / "cancelled").exists() else "died"
-    if code == 0:
-        return "done"
+    if code == 0:  # a training that was asked to stop saves a checkpoint and ends well
+        return "cancelled" if (_read_json(folder / "report.json") or {}).get("state") == "stopped" else "done"
     return "cancelled" if (folder / "cancelled").exists() else "failed"
 
 

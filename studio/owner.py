@@ -36,16 +36,17 @@ def serve(path: Path | str) -> Corpus:
             server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(connection, corpus.path, token))
             threading.Thread(target=server.serve_forever, daemon=True, name="corpus owner").start()
             Owner(os.getpid(), server.server_address[1], token).write(corpus.path)
-            atexit.register(_leave, corpus.path)
+            atexit.register(_leave, corpus.path, connection)
             _served[corpus.path] = corpus
         return _served[corpus.path]
 
 
-def _leave(folder: Path) -> None:
+def _leave(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
     owner = owner_of(folder)
     if owner is not None and owner.pid == os.getpid():
         with contextlib.suppress(OSError):
             (folder / OWNER).unlink()
+    connection.close()
 
 
 def _answering(connection: duckdb.DuckDBPyConnection, folder: Path, token: str) -> type[BaseHTTPRequestHandler]:

@@ -181,7 +181,7 @@ def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], view: str) ->
     state = st.dataframe(
         frame,
         hide_index=True,
-        height=HEIGHT - 90,
+        height=HEIGHT - 90 if frame.height > 15 else "content",
         row_height=36,
         on_select="rerun",
         selection_mode="single-row",

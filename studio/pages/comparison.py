@@ -182,7 +182,7 @@ def _examples(corpus: Corpus, names: list[str]) -> None:
     leaver = leaver_cell.selectbox("Left by", [n for n in names if n != taker], key=f"leaver_{taker}_{'|'.join(names)}")
     rows = taken_and_left(corpus, taker, leaver)
     if rows.is_empty():
-        st.caption(f"{leaver} has every sample that {taker} has.")
+        st.caption(forms.plain(f"{leaver} has every sample that {taker} has."))
         return
     st.dataframe(
         rows,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import streamlit as st
 
 from curation.sample import Message
+from studio import forms
 
 COLOURS = {"system": "gray", "user": "blue", "assistant": "green", "tool": "orange"}
 LONGEST = 6_000
@@ -17,7 +18,7 @@ def conversation(messages: Iterable[Message]) -> None:
     """Draw the turns; texts are never read as Markdown or HTML."""
     for message in messages:
         with st.container(border=True, gap="xsmall"):
-            st.badge(message.role, color=COLOURS.get(message.role, "gray"))  # type: ignore[arg-type]
+            st.badge(forms.plain(message.role), color=COLOURS.get(message.role, "gray"))  # type: ignore[arg-type]
             if message.reasoning:
                 with st.expander("Reasoning"):
                     st.text(message.reasoning[:LONGEST])

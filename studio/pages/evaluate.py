@@ -111,7 +111,7 @@ def _overview(judged: dict[str, dict[str, Any]]) -> None:
 
 def _judged(name: str, found: dict[str, Any]) -> None:
     with st.container(border=True):
-        st.markdown(f"**{name}** · {found['method']} on {Path(found['base_model']).name}")
+        st.markdown(f"**{forms.plain(name)}** · {found['method']} on {forms.plain(Path(found['base_model']).name)}")
         _verdict(found)
         if found["overall"] is None:
             return
@@ -126,7 +126,7 @@ def _judged(name: str, found: dict[str, Any]) -> None:
                 placeholder="not measured",
                 alt=f"Held-out losses of {name} by source",
             )
-            st.caption(_small_print(found))
+            st.caption(forms.plain(_small_print(found)))
         with chart:
             st.altair_chart(dots(rows), alt=f"Held-out loss of base, random and trained model by source, for {name}")
         if found["preference"]:
@@ -135,7 +135,7 @@ def _judged(name: str, found: dict[str, Any]) -> None:
 
 def _verdict(found: dict[str, Any]) -> None:
     verdict = found["verdict"]
-    said = verdict[:1].upper() + verdict[1:] + "."
+    said = forms.plain(verdict[:1].upper() + verdict[1:] + ".")
     if verdict.startswith("better"):
         st.success(said, icon=":material/check_circle:")
     elif verdict.startswith("worse"):
@@ -143,7 +143,7 @@ def _verdict(found: dict[str, Any]) -> None:
     else:
         st.info(said, icon=":material/help:")
     if found["reason"] and found["reason"] not in verdict:
-        st.caption(f"Why a number is missing: {found['reason']}.")
+        st.caption(forms.plain(f"Why a number is missing: {found['reason']}."))
 
 
 def _losses(row: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def section(corpus: Corpus) -> None:
     manifest, folder = mixes[name], corpus.path / "mixes" / name
     _numbers(manifest)
     for note in manifest.get("notes", ()):
-        st.caption(note)
+        st.caption(forms.plain(note))
     contents, preview, files = st.tabs(["Contents", "Rows as a trainer reads them", "Files and manifest"])
     with contents:
         _contents(manifest)
@@ -92,7 +92,9 @@ def _contents(manifest: dict[str, Any]) -> None:
         )
         skipped = manifest.get("skipped") or {}
         if skipped:
-            st.caption("Left out by the format: " + "; ".join(f"{reason} ({n:,})" for reason, n in skipped.items()))
+            st.caption(
+                forms.plain("Left out by the format: " + "; ".join(f"{why} ({n:,})" for why, n in skipped.items()))
+            )
 
 
 def parts_table(manifest: dict[str, Any]) -> pl.DataFrame:
@@ -129,7 +131,7 @@ def _preview(folder: Path) -> None:
         return
     number = st.pagination(len(shown), key=f"preview_{folder.name}") if len(shown) > 1 else 1
     example = shown[number - 1]
-    st.caption(f"Row {number} · {example.id} · source: {example.source}")
+    st.caption(forms.plain(f"Row {number} · {example.id} · source: {example.source}"))
     if example.rejected is None:
         conversation(turns(example.messages))
         return

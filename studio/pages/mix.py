@@ -53,7 +53,7 @@ def _export(corpus: Corpus, selections: list[str]) -> None:
         argv += ["--format", written_as] if written_as != "messages" else []
         argv += ["--seed", str(seed)] if seed else []
         if name in corpus.mixes():
-            st.caption(f"A mix {name} is there already: this one replaces it.")
+            st.caption(f"A mix {forms.plain(name)} is there already: this one replaces it.")
         if not corpus.count("held_out"):
             st.caption(
                 "No sample is held out: eval.jsonl will hold samples that the mix leaves. To judge a model fairly, set "
@@ -79,7 +79,7 @@ def _part(corpus: Corpus, name: str) -> str:
     """One part as the command takes it."""
     size = len(corpus.selection(name).ids)
     label_cell, unit_cell, number_cell = st.columns([2, 2, 1], vertical_alignment="bottom")
-    label_cell.markdown(f"**{name}**  \n{size:,} samples")
+    label_cell.markdown(f"**{forms.plain(name)}**  \n{size:,} samples")
     unit = unit_cell.segmented_control(
         f"Amount of {name}",
         AMOUNTS,

@@ -141,7 +141,7 @@ def _running(corpus: Corpus) -> None:
 
 
 def _contents(corpus: Corpus) -> None:
-    for cell, (column, (title, label)) in zip(st.columns([3, 2, 2]), GROUPS.items(), strict=True):
+    for cell, (column, (title, label)) in zip(st.columns(3, gap="medium"), GROUPS.items(), strict=True):
         with cell:
             st.subheader(
                 title,
@@ -162,9 +162,9 @@ def _group(corpus: Corpus, column: str, label: str) -> None:
         key=f"overview-{column}-{found.height}",
         column_config={
             "value": label,
-            "samples": st.column_config.NumberColumn("Samples", format="localized", width="small"),
+            "samples": st.column_config.NumberColumn("Samples", format="localized", width=70),
             "share": st.column_config.ProgressColumn(
-                "Share", format="%.0f%%", min_value=0, max_value=100, width="small"
+                "Share", format="%.1f%%", min_value=0, max_value=100, width="small"
             ),
         },
         alt=f"Samples by {column}",

@@ -280,11 +280,11 @@ def held_out_points(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _notes(folder: Path, told: TrainReport) -> None:
     for note in told.notes:
-        st.caption(note)
+        st.caption(forms.plain(note))
     if told.learning_rate is not None:
-        st.caption(f"Learning rate {told.learning_rate:g}: {told.learning_rate_reason}.")
+        st.caption(forms.plain(f"Learning rate {told.learning_rate:g}: {told.learning_rate_reason}."))
     if told.dropped:
-        st.caption("Rows left out: " + "; ".join(f"{reason} ({n:,})" for reason, n in told.dropped.items()))
+        st.caption(forms.plain("Rows left out: " + "; ".join(f"{why} ({n:,})" for why, n in told.dropped.items())))
     with st.expander("Folder and log"):
         st.code(str(folder), language=None)
         log = folder / "log.txt"

@@ -46,7 +46,7 @@ def _select(corpus: Corpus, where: str | None) -> None:
         argv += ["--where", where] if where else []
         replaced = name in corpus.selections()
         if replaced:
-            st.caption(f"A selection {name} is stored already: this one replaces it.")
+            st.caption(f"A selection {forms.plain(name)} is stored already: this one replaces it.")
         reason = no_vectors or _missing(selector, options) or ("The working set is empty." if not pool else None)
         forms.command_box(
             corpus, argv, key="select", label=f"Select {keep:,} samples", disabled_reason=reason, rows=pool

@@ -106,7 +106,7 @@ def _calls(corpus: Corpus, run: str, counted: pl.DataFrame) -> None:
         forms.show_error(error)
         return
     if spent is not None:
-        st.caption(_spent(spent))
+        st.caption(forms.plain(_spent(spent)))
 
 
 def totals(corpus: Corpus, run: str) -> Totals | None:
@@ -148,7 +148,7 @@ def _pairs(corpus: Corpus, run: str) -> None:
         made_by = corpus.sample(sample_id)
         conversation(made_by.messages)
         told = {k: v for k, v in made_by.metadata.items() if isinstance(v, str | int | float)}
-        st.caption(" · ".join([sample_id, *(f"{k}: {v}" for k, v in told.items() if len(str(v)) < 60)]))
+        st.caption(forms.plain(" · ".join([sample_id, *(f"{k}: {v}" for k, v in told.items() if len(str(v)) < 60)])))
 
 
 def _parent(corpus: Corpus, parents: list[str] | None) -> None:
@@ -161,7 +161,7 @@ def _parent(corpus: Corpus, parents: list[str] | None) -> None:
         forms.show_error(error)
         return
     conversation(parent.messages)
-    st.caption(f"{parent.id} · source: {parent.source}")
+    st.caption(forms.plain(f"{parent.id} · source: {parent.source}"))
 
 
 def _rejected(corpus: Corpus, run: str) -> None:

@@ -88,8 +88,8 @@ def _train(corpus: Corpus, mixes: list[Path]) -> None:
         ]
         if (corpus.path / "runs" / name).exists():
             st.caption(
-                f"A run {name} is there already: with the same settings it goes on where it stopped, with others it "
-                "needs another name."
+                f"A run {forms.plain(name)} is there already: with the same settings it goes on where it "
+                "stopped, with others it needs another name."
             )
         if wrong is not None:
             forms.show_error(wrong)
