@@ -137,6 +137,12 @@ class Database:
         self._held = connection
         return connection
 
+    def release(self) -> None:
+        """Close what `hold` opened."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Keep the file open over several calls of `run`; others wait meanwhile."""

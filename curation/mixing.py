@@ -177,19 +177,39 @@ def shuffled(ids: Iterable[str], seed: int) -> list[str]:
 def _chosen(corpus: Corpus, mix: Mix) -> tuple[list[str], list[dict[str, Any]]]:
     held = set(corpus.query("SELECT id FROM held_out")["id"])
     pools = [_part_ids(corpus, part, mix.seed, held) for part in mix.parts]
-    wanted = _rows_of_parts(mix.parts, [len(ids) for ids in pools])
     taken: dict[str, None] = {}
-    given = []
-    for part, ids, rows in zip(mix.parts, pools, wanted, strict=True):
-        fresh = [i for i in ids if i not in taken]
-        if part.rows is not None and len(fresh) < rows:
+    rows = [0] * len(mix.parts)
+    for place, part in enumerate(mix.parts):
+        if part.weight is not None:
+            continue
+        fresh = [i for i in pools[place] if i not in taken]
+        if part.rows is not None and len(fresh) < part.rows:
             raise CorpusError(
-                f"The part {part.selection or part.where!r} has {len(fresh):,} samples left, {rows:,} are asked for.",
+                f"The part {part.selection or part.where!r} has {len(fresh):,} samples left, {part.rows:,} are asked for.",
                 fix=f"ask for at most {len(fresh)} rows",
             )
-        taken.update(dict.fromkeys(fresh[:rows]))
-        given.append({"rows": min(rows, len(fresh)), "available": len(ids), **_described(corpus, part)})
+        rows[place] = len(fresh) if part.rows is None else part.rows
+        taken.update(dict.fromkeys(fresh[: rows[place]]))
+    for place, ids in _weighted(mix.parts, pools, set(taken)).items():
+        rows[place] = len(ids)
+        taken.update(dict.fromkeys(ids))
+    given = [
+        {"rows": count, "available": len(pool), **_described(corpus, part)}
+        for part, pool, count in zip(mix.parts, pools, rows, strict=True)
+    ]
     return list(taken), given
+
+
+def _weighted(parts: Sequence[Part], pools: Sequence[Sequence[str]], taken: set[str]) -> dict[int, list[str]]:
+    """Place of each weighted part -> its samples; they grow together until the first is used up: nothing is repeated."""
+    fresh: dict[int, list[str]] = {}
+    for place, part in enumerate(parts):
+        if part.weight is not None:
+            fresh[place] = [i for i in pools[place] if i not in taken]
+            taken.update(fresh[place])
+    weights = {place: parts[place].weight or 0.0 for place in fresh}
+    unit = min((len(ids) / weights[place] for place, ids in fresh.items()), default=0.0)
+    return {place: ids[: round(unit * weights[place])] for place, ids in fresh.items()}
 
 
 def _part_ids(corpus: Corpus, part: Part, seed: int, held: set[str]) -> list[str]:
@@ -198,19 +218,6 @@ def _part_ids(corpus: Corpus, part: Part, seed: int, held: set[str]) -> list[str
     else:
         ids = shuffled(corpus.frame(["id"], where=part.where)["id"].to_list(), seed)
     return [i for i in ids if i not in held]
-
-
-def _rows_of_parts(parts: Sequence[Part], sizes: Sequence[int]) -> list[int]:
-    # Weighted parts grow together until the first of them is used up: nothing is repeated.
-    weighted = [(size, p.weight) for p, size in zip(parts, sizes, strict=True) if p.weight is not None]
-    unit = min((size / weight for size, weight in weighted), default=0.0)
-    rows = []
-    for part, size in zip(parts, sizes, strict=True):
-        if part.rows is not None:
-            rows.append(part.rows)
-        else:
-            rows.append(size if part.weight is None else round(unit * part.weight))
-    return rows
 
 
 def _described(corpus: Corpus, part: Part) -> dict[str, Any]:

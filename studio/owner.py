@@ -36,17 +36,19 @@ def serve(path: Path | str) -> Corpus:
             server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(connection, corpus.path, token))
             threading.Thread(target=server.serve_forever, daemon=True, name="corpus owner").start()
             Owner(os.getpid(), server.server_address[1], token).write(corpus.path)
-            atexit.register(_leave, corpus.path, connection)
+            atexit.register(_leave, corpus.path, server)
             _served[corpus.path] = corpus
         return _served[corpus.path]
 
 
-def _leave(folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+def _leave(folder: Path, server: ThreadingHTTPServer) -> None:
     owner = owner_of(folder)
     if owner is not None and owner.pid == os.getpid():
         with contextlib.suppress(OSError):
             (folder / OWNER).unlink()
-    connection.close()
+    server.shutdown()
+    server.server_close()
+    _served.pop(folder).database.release()
 
 
 def _answering(connection: duckdb.DuckDBPyConnection, folder: Path, token: str) -> type[BaseHTTPRequestHandler]:

@@ -142,7 +142,8 @@ def test_a_broken_line_is_rejected_with_its_number_and_the_others_stay(corpus: C
 def test_a_broken_element_of_an_array_does_not_cost_the_others(corpus: Corpus, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(
-        '[{"instruction": "a", "output": "b"},\n {"instruction": "c", "output": nope},\n {"instruction": "d", "output": "e"}]'
+        '[{"instruction": "a", "output": "b"},\n {"instruction": "c", "output": nope},\n'
+        '{"instruction": "d", "output": "e"}]'
     )
     report = ingest(corpus, [path])
     assert (report.added, report.rejected) == (2, 1)

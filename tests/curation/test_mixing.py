@@ -60,12 +60,12 @@ def test_equal_mix_and_equal_corpus_give_equal_bytes(corpus: Corpus, tmp_path: P
 
 
 def test_weights_are_shares_and_nothing_comes_twice(corpus: Corpus, tmp_path: Path) -> None:
-    parts = [{"selection": "long", "weight": 1}, {"where": "source = 'a'", "weight": 2}]
-    export(corpus, build_mix({"name": "m", "parts": parts}), tmp_path)
+    parts = [{"selection": "long", "weight": 2}, {"where": "source = 'a'", "weight": 1}]
+    report = export(corpus, build_mix({"name": "m", "parts": parts}), tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert [p["rows"] for p in manifest["parts"]][0] * 2 >= [p["rows"] for p in manifest["parts"]][1]
-    ids = [r["id"] for r in lines(tmp_path / "train.jsonl")]
-    assert len(ids) == len(set(ids))
+    assert [part["rows"] for part in manifest["parts"]] == [10, 5]
+    ids = [row["id"] for row in lines(tmp_path / "train.jsonl")]
+    assert len(ids) == len(set(ids)) == report.rows == 15
 
 
 def test_rows_of_a_selection_are_its_best(corpus: Corpus, tmp_path: Path) -> None:

@@ -230,8 +230,8 @@ def test_a_wrong_name_or_parameter_is_two_lines(name: str, settings: dict[str, s
 
 
 def test_planted_defects_of_the_demo_are_caught(tmp_path: Path) -> None:
-    from studio.demo_corpus import DEMO, FILES
     from curation.ingestion import ingest
+    from studio.demo_corpus import DEMO, FILES
 
     corpus = Corpus.create(tmp_path / "demo")
     ingest(corpus, [DEMO / f"{name}.jsonl" for name in FILES])

@@ -97,7 +97,8 @@ def test_a_mistake_is_two_lines_and_exit_code_2(corpus: Path, words: list[str], 
 
 
 def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
-    code = "import sys\nfrom studio import cli\nheavy = {'torch', 'transformers', 'streamlit', 'duckdb', 'polars', 'openai', 'sklearn'}\nprint(heavy & set(sys.modules))"
+    heavy = "{'torch', 'transformers', 'streamlit', 'duckdb', 'polars', 'openai', 'sklearn'}"
+    code = f"import sys\nfrom studio import cli\nprint({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 
