@@ -185,7 +185,7 @@ def _chosen(corpus: Corpus, mix: Mix) -> tuple[list[str], list[dict[str, Any]]]:
         fresh = [i for i in pools[place] if i not in taken]
         if part.rows is not None and len(fresh) < part.rows:
             raise CorpusError(
-                f"The part {part.selection or part.where!r} has {len(fresh):,} samples left, {part.rows:,} are asked for.",
+                f"{part.rows:,} are asked for of {part.selection or part.where!r}, which has {len(fresh):,} left.",
                 fix=f"ask for at most {len(fresh)} rows",
             )
         rows[place] = len(fresh) if part.rows is None else part.rows
@@ -201,7 +201,7 @@ def _chosen(corpus: Corpus, mix: Mix) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _weighted(parts: Sequence[Part], pools: Sequence[Sequence[str]], taken: set[str]) -> dict[int, list[str]]:
-    """Place of each weighted part -> its samples; they grow together until the first is used up: nothing is repeated."""
+    """Place of each weighted part -> its samples; they grow together until the first is used up."""
     fresh: dict[int, list[str]] = {}
     for place, part in enumerate(parts):
         if part.weight is not None:

@@ -8,6 +8,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 QUIET_SECONDS = 5.0
@@ -27,10 +28,15 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 def print_facts(title: str, facts: Mapping[str, Any]) -> None:
     """A title and aligned name-value lines."""
-    sys.stdout.write(f"{title}\n")
+    sys.stdout.write(f"{from_here(title)}\n")
     width = max((len(name) for name in facts), default=0)
     for name, value in facts.items():
         sys.stdout.write(f"  {name:<{width}}  {shown(value)}\n")
+
+
+def from_here(text: str) -> str:
+    """A path below the working folder without that folder; anything else as it is."""
+    return text.removeprefix(f"{Path.cwd()}/")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:

@@ -57,10 +57,10 @@ def _warm_up_model(corpus: Path | None, mix: Path) -> str:
 
 def show_evaluation(report: Any) -> None:
     """The table by source and the verdict of each run."""
-    from studio.printing import as_dict, print_table
+    from studio.printing import as_dict, from_here, print_table
 
     for run in as_dict(report)["runs"]:
-        click.echo(f"{run['run']}")
+        click.echo(from_here(run["run"]))
         print_table(run["rows"], ["source", "examples", "tokens", "base", "trained", "random"])
         for key in ("verdict", "baseline_reason", "note"):
             if run.get(key):
