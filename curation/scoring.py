@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from curation.corpus import Corpus, run_id
-from curation.errors import OperatorError
+from curation.engines import Batch, measured
 from curation.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def score(
     scorer: Scorer,
     *,
     where: str | None = None,
+    engine: str = "here",
+    workers: int | None = None,
     folder: Path | None = None,
     progress: Progress = silent,
 ) -> ScoreReport:
@@ -49,6 +51,8 @@ def score(
         corpus: whose samples.
         scorer: with its parameters.
         where: a condition on the samples; all of them when null.
+        engine: where to measure: `here`, `processes` or `ray`.
+        workers: of the engine; one per core when null.
         folder: for `in.parquet` and the shards; `jobs/score-RUN` in the corpus when null.
         progress: told the samples measured so far.
 
@@ -67,49 +71,25 @@ def score(
     already = corpus.count(where) - pending.height
     main = next(iter(columns))
     done = scored = 0
-    for number, batch in _batches(pending, run, folder, scorer.batch_rows):
-        measured = checked(scorer, batch)
-        shard = f"out-{run}-{number:05d}.parquet"
-        _write(measured, folder / shard)
-        corpus.add_scores(run, shard, measured)
-        done += batch.height
-        scored += measured.height - measured[main].null_count()
+    batches = _batches(pending, run, folder, scorer.batch_rows)
+    for shard, measures in measured(scorer, batches, engine, workers):
+        _write(measures, folder / shard)
+        corpus.add_scores(run, shard, measures)
+        done += measures.height
+        scored += measures.height - measures[main].null_count()
         progress(done, pending.height, f"{scorer.name}: {done:,} of {pending.height:,} samples")
     corpus.refresh_scores()
     unscored = _reasons(folder, run, pending) if done > scored else {}
     return ScoreReport(scorer.name, run, tuple(columns), scored, unscored, already)
 
 
-def checked(scorer: Scorer, batch: pl.DataFrame) -> pl.DataFrame:
-    """One batch measured, held to the contract: same rows, same order, the promised columns, a reason for each null.
-
-    Raises:
-        OperatorError: the scorer broke the contract.
-    """
-    measured = scorer.score(batch)
-    names = list(scorer.columns)
-    if "reason" not in measured.columns:
-        measured = measured.with_columns(pl.lit(None, dtype=pl.String).alias("reason"))
-    if measured.height != batch.height or set(measured.columns) != {*names, "reason"}:
-        raise OperatorError(
-            f"The scorer {scorer.name!r} answered with other rows or columns than it was asked for.",
-            fix="let score() return one row per sample in the same order, with the columns it names, and reason",
-        )
-    floats = [pl.col(n).fill_nan(None) for n in names if measured[n].dtype.is_float()]
-    measured = measured.with_columns(batch["id"], *floats).select("id", *names, "reason")
-    unexplained = pl.col(names[0]).is_null() & pl.col("reason").is_null()
-    return measured.with_columns(
-        pl.when(unexplained).then(pl.lit("could not be measured")).otherwise(pl.col("reason")).alias("reason")
-    )
-
-
-def _batches(pending: pl.DataFrame, run: str, folder: Path, rows: int) -> Iterator[tuple[int, pl.DataFrame]]:
+def _batches(pending: pl.DataFrame, run: str, folder: Path, rows: int) -> Iterator[Batch]:
     if pending.is_empty():
         return
     _write(pending, folder / "in.parquet")
     first = 1 + max((int(p.stem[-5:]) for p in _shards(run, folder)), default=0)
     for number, start in enumerate(range(0, pending.height, rows), first):
-        yield number, pending.slice(start, rows)
+        yield f"out-{run}-{number:05d}.parquet", pending.slice(start, rows)
 
 
 def _take_left_over(corpus: Corpus, run: str, folder: Path) -> None:

@@ -221,8 +221,18 @@ def _show_samples(found: dict[str, Any]) -> None:
 @click.argument("scorer")
 @SETTINGS
 @WHERE
+@click.option("--engine", type=click.Choice(["here", "processes", "ray"]), default="here", show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Of the engine; one per core if not given")
 @JSON
-def score(corpus: Path, scorer: str, settings: tuple[str, ...], where: str | None, as_json: bool) -> None:
+def score(
+    corpus: Path,
+    scorer: str,
+    settings: tuple[str, ...],
+    where: str | None,
+    engine: str,
+    workers: int | None,
+    as_json: bool,
+) -> None:
     """Measure samples: length, heuristics, metadata, file, ifd (see: winnow operators)."""
     from curation.corpus import Corpus
     from curation.operators import build
@@ -235,7 +245,9 @@ def score(corpus: Path, scorer: str, settings: tuple[str, ...], where: str | Non
     perform(
         opened.path,
         as_json,
-        lambda progress: verb(opened, operator, where=where, folder=folder, progress=progress),
+        lambda progress: verb(
+            opened, operator, where=where, engine=engine, workers=workers, folder=folder, progress=progress
+        ),
         facts("{r.scorer}", "columns", "scored", "unscored", "already"),
     )
 

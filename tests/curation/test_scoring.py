@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 
 from curation.corpus import Corpus
+from curation.engines import checked
 from curation.errors import OperatorError, WinnowError
 from curation.operators import Scorer, build
 from curation.sample import Message, Sample
 from curation.scorers import SCORERS, File, Heuristics, Length, Metadata
-from curation.scoring import checked, score
+from curation.scoring import score
 from tests.curation.samples import corpus_of, pair
 
 
@@ -86,6 +87,21 @@ def test_a_shard_that_was_written_but_not_taken_is_taken_first(corpus: Corpus, t
 
 def test_only_the_working_set_is_scored(corpus: Corpus) -> None:
     assert score(corpus, Vowels(), where="response = 'queue'").scored == 1
+
+
+@pytest.mark.parametrize("engine", ["processes", "ray"])
+def test_every_engine_measures_the_same_in_the_same_order(corpus: Corpus, engine: str, tmp_path: Path) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray", reason="needs the extra: pip install 'winnow-studio[ray]'")
+    samples = [pair(f"q{i}", "word " * (i % 30), metadata={"stars": i}) for i in range(300)]
+    other = corpus_of(tmp_path / "other", samples)
+    for scorer in (Length(), Heuristics()):
+        score(other, scorer, engine=engine, workers=2)
+    here = corpus_of(tmp_path / "here", samples)
+    for scorer in (Length(), Heuristics()):
+        score(here, scorer)
+    columns = ["id", *here.score_columns()]
+    assert other.frame(columns).equals(here.frame(columns))
 
 
 class Wrong(Vowels):
