@@ -19,7 +19,10 @@ from curation.tables import ADDED, INSERT_DUPLICATES, INSERT_SAMPLES, INSERT_TAG
 
 SAMPLE_COLUMNS = tuple(schema())
 OWN_COLUMNS = frozenset({*SAMPLE_COLUMNS, "position", "turns", "response_chars", "batch", "added_at", "held_out"})
-"""Columns of the view `everything` that no score may be called like."""
+"""Columns of the view `everything` that are not scores."""
+
+TAKEN = OWN_COLUMNS | {"reason"}
+"""What no score may be called like, in whatever case."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Corpus:
             CorpusError: the condition or a column is wrong.
         """
         names = ", ".join(quoted(c) for c in (columns or SAMPLE_COLUMNS))
-        by = f"{check_sql(order, 'order')}, position" if order else "position"
+        by = f"{check_sql(order, 'order')}\n, position" if order and order.strip() else "position"
         tail = (f" LIMIT {int(limit)}" if limit is not None else "") + (f" OFFSET {int(offset)}" if offset else "")
         return self._read(f"SELECT {names} FROM everything{condition(where)} ORDER BY {by}{tail}", timeout_seconds)
 
@@ -205,12 +208,12 @@ class Corpus:
         self, run: str, scorer: str, operator: str, model: str | None, columns: Mapping[str, str]
     ) -> None:
         """Make the narrow table of a scoring run where there is none, and record what it holds."""
-        taken = sorted(OWN_COLUMNS & set(columns))
-        if taken:
-            raise CorpusError(
-                f"A score can't be called {taken[0]!r}: the corpus has a column of that name.",
-                fix="choose another name for the score: --set column=NAME",
-            )
+        for name in columns:
+            if not name.strip() or name.lower() in TAKEN or [n.lower() for n in columns].count(name.lower()) > 1:
+                raise CorpusError(
+                    f"A score can't be called {name!r}: the name is empty, or taken by a column of the corpus.",
+                    fix="choose another name for the score: --set column=NAME",
+                )
         own = "".join(f", {quoted(name)} {kind}" for name, kind in columns.items())
         self.database.run(
             f"CREATE TABLE IF NOT EXISTS {score_table(run)} (id VARCHAR{own}, reason VARCHAR)",
@@ -226,8 +229,8 @@ class Corpus:
         """The samples a scoring run has not measured yet, with these columns, in the order of ingestion."""
         names = ", ".join(quoted(c) for c in dict.fromkeys(["id", *columns]))
         return self._read(
-            f"SELECT {names} FROM everything{condition(where)} {'AND' if where else 'WHERE'} "
-            f"id NOT IN (SELECT id FROM {score_table(run)}) ORDER BY position"
+            f"SELECT {names} FROM (SELECT * FROM everything{condition(where)}) AS working_set "
+            f"WHERE id NOT IN (SELECT id FROM {score_table(run)}) ORDER BY position"
         )
 
     def add_scores(self, run: str, shard: str, frame: pl.DataFrame) -> None:
@@ -252,15 +255,16 @@ class Corpus:
         return set(self.query("SELECT shard FROM shards WHERE run = ?", run)["shard"])
 
     def refresh_scores(self) -> None:
-        """Rebuild the wide `scores` table; of two runs that wrote the same column the one used last is shown."""
+        """Rebuild the wide `scores` table: of the runs that measured a sample, the one used last is shown."""
         runs = self.query("SELECT run, columns FROM score_runs ORDER BY used_at DESC, run")
-        shown: dict[str, str] = {}
+        writers: dict[str, list[str]] = {}
         for run, columns in runs.iter_rows():
             for column in columns:
-                shown.setdefault(column, run)
-        picks = "".join(f", {score_table(run)}.{quoted(column)}" for column, run in shown.items())
-        joins = "".join(f" LEFT JOIN {score_table(run)} USING (id)" for run in dict.fromkeys(shown.values()))
-        listed = "".join(f", scores.{quoted(column)}" for column in shown)
+                writers.setdefault(column, []).append(run)
+        picks = "".join(f", {_latest(column, runs_of)} AS {quoted(column)}" for column, runs_of in writers.items())
+        tables = [score_table(run) for run in runs["run"]]
+        joins = "".join(f" LEFT JOIN {table} ON {table}.id = samples.id" for table in tables)
+        listed = "".join(f", scores.{quoted(column)}" for column in writers)
         self.database.run(
             "DROP VIEW IF EXISTS everything",
             f"CREATE OR REPLACE TABLE scores AS SELECT samples.id{picks} FROM samples{joins}",
@@ -387,6 +391,11 @@ def quoted(name: str) -> str:
 def score_table(run: str) -> str:
     """Name of the narrow table of a scoring run."""
     return quoted(f"score_{run}")
+
+
+def _latest(column: str, runs: Sequence[str]) -> str:
+    cases = " ".join(f"WHEN {score_table(r)}.id IS NOT NULL THEN {score_table(r)}.{quoted(column)}" for r in runs)
+    return f"CASE {cases} END"
 
 
 def run_id(*parts: str | None) -> str:

@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ EXCHANGE = "exchange"
 
 WAIT_SECONDS = 120.0
 """How long a command waits for another one to let go of the file."""
+
+ANSWER_SECONDS = 3600.0
+"""How long a command waits for the owner to answer."""
+
+REMEMBERED = 64
+"""Answers to writes that an owner keeps, for a request that is sent again."""
 
 RETRIES = 5
 """How often a statement is sent again when the owner went away while it was asked."""
@@ -110,13 +117,15 @@ class Database:
             duckdb.Error: a statement is wrong; nothing was written.
         """
         script = [(s, ()) if isinstance(s, str) else s for s in statements]
+        request = uuid.uuid4().hex
         for _ in range(RETRIES):
             with self._connection() as connection:
                 if not isinstance(connection, Owner):
                     return execute(connection, script, frames or {}, timeout_seconds)
-                # Every write changes nothing when done twice, so what got no answer is asked again.
+                # What got no answer is asked again: a living owner remembers what it answered to a request, and where
+                # it died every write is one that changes nothing when it is done twice.
                 with contextlib.suppress(OSError):
-                    return _ask(connection, self.folder, script, frames or {}, timeout_seconds)
+                    return _ask(connection, self.folder, request, script, frames or {}, timeout_seconds)
         raise CorpusError(
             "The studio that has this corpus open stopped answering.",
             fix="close the studio or start it again, then run this command again: it goes on from what was stored",
@@ -182,7 +191,7 @@ class Database:
             try:
                 return connect(self.folder)
             except duckdb.IOException as error:
-                if "lock" not in str(error).lower():
+                if "set lock" not in str(error):
                     raise unopened(self.folder, error) from None
                 if time.monotonic() > deadline:
                     raise CorpusError(
@@ -268,7 +277,7 @@ def _answers(owner: Owner) -> bool:
     try:
         connection.request("GET", "/", headers={"Authorization": owner.token})
         return connection.getresponse().status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
@@ -277,6 +286,7 @@ def _answers(owner: Owner) -> bool:
 def _ask(
     owner: Owner,
     folder: Path,
+    request: str,
     statements: Sequence[Statement],
     frames: Mapping[str, pl.DataFrame],
     timeout_seconds: float | None,
@@ -287,8 +297,8 @@ def _ask(
         for name, file in files.items():
             exchange.mkdir(exist_ok=True)
             frames[name].write_ipc(exchange / file)
-        body = json.dumps({"statements": statements, "frames": files, "timeout_seconds": timeout_seconds}, default=str)
-        status, answer = _post(owner, body)
+        asked = {"request": request, "statements": statements, "frames": files, "timeout_seconds": timeout_seconds}
+        status, answer = _post(owner, json.dumps(asked, default=str))
     finally:
         for file in files.values():
             (exchange / file).unlink(missing_ok=True)
@@ -301,7 +311,7 @@ def _ask(
 
 
 def _post(owner: Owner, body: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", owner.port, timeout=WAIT_SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", owner.port, timeout=ANSWER_SECONDS)
     try:
         connection.request("POST", "/run", body=body.encode(), headers={"Authorization": owner.token})
         answer = connection.getresponse()
@@ -312,8 +322,36 @@ def _post(owner: Owner, body: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def answer(connection: duckdb.DuckDBPyConnection, folder: Path, body: bytes) -> tuple[int, bytes]:
-    """The owner's side of `_ask`: HTTP status and body for one request."""
+Answer = tuple[int, bytes]
+"""HTTP status and body."""
+
+
+class Answers:
+    """The owner's side of a request: each is done once, however often it is sent."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+        self._connection = connection
+        self._folder = folder
+        self._given: dict[str, Future[Answer]] = {}
+        self._lock = threading.Lock()
+
+    def to(self, body: bytes) -> Answer:
+        """The answer to a request's body."""
+        try:
+            request = str(json.loads(body).get("request"))
+        except (ValueError, AttributeError):
+            request = ""
+        with self._lock:
+            earlier = self._given.get(request)
+            mine = self._given.setdefault(request, Future()) if earlier is None else earlier
+            while len(self._given) > REMEMBERED:
+                self._given.pop(next(iter(self._given)))
+        if earlier is None:
+            mine.set_result(_answer(self._connection, self._folder, body))
+        return mine.result()
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, folder: Path, body: bytes) -> Answer:
     try:
         asked = json.loads(body)
         frames = {name: pl.read_ipc(_inside(folder, file).read_bytes()) for name, file in asked["frames"].items()}

@@ -7,10 +7,10 @@ embeddings/NAME/about.json    model, text, dimensions
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ import polars as pl
 from curation.corpus import Corpus
 from curation.encoders import open_encoder
 from curation.errors import CorpusError, unknown
+from curation.names import checked_name
 from curation.progress import Progress, silent
-from curation.vectors import ids_of
+from curation.vectors import about_of, store, stored
 
 TEXTS = {
     "both": "instruction || '\n\n' || response",
@@ -73,19 +74,21 @@ def embed(
     if text not in TEXTS:
         raise unknown("text", text, TEXTS, CorpusError)
     name = name or default_name(model, text)
-    folder = corpus.path / "embeddings" / name
-    about = _about(folder)
+    folder = corpus.path / "embeddings" / checked_name("embedding", name)
+    about = about_of(folder)
     if about and (about["model"], about["text"]) != (model, text):
         raise CorpusError(
             f"The embedding {name!r} was made with {about['model']} of {about['text']}.", fix="choose another --name"
         )
     ids = corpus.frame(["id"], where=where)["id"].to_list()
-    done = set(ids_of(folder)) | {i for part in _parts(folder) for i in np.load(_ids_of(part)).tolist()}
-    pending = [i for i in ids if i not in done]
     (folder / "parts").mkdir(parents=True, exist_ok=True)
-    if pending:
-        _encode(corpus, model, text, pending, folder, progress)
-    dimensions = _merge(folder, {"name": name, "model": model, "text": text})
+    with _alone(folder):
+        (folder / "parts").mkdir(exist_ok=True)
+        done = set(stored(folder)[0]) | {i for part in _parts(folder) for i in np.load(_ids_of(part)).tolist()}
+        pending = [i for i in ids if i not in done]
+        if pending:
+            _encode(corpus, model, text, pending, folder, progress)
+        dimensions = _merge(folder, {"name": name, "model": model, "text": text})
     return EmbedReport(name, model, text, dimensions, len(pending), len(ids) - len(pending))
 
 
@@ -123,26 +126,19 @@ def _texts(corpus: Corpus, text: str, ids: Sequence[str]) -> list[str]:
 
 
 def _merge(folder: Path, about: dict[str, Any]) -> int:
-    """Put the new parts behind the vectors there are; a reader sees the old array or the new one, nothing between."""
-    parts = _parts(folder)
-    matrices = [np.load(p, mmap_mode="r") for p in ([folder / "vectors.npy"] if ids_of(folder) else []) + parts]
-    if not matrices:
+    """Put the new parts behind the vectors there are. A reader sees the old array or the new one, nothing between."""
+    ids, old = stored(folder)
+    known = set(ids)
+    parts = [(part, np.load(_ids_of(part)).tolist()) for part in _parts(folder)]
+    fresh = [(part, of_part) for part, of_part in parts if not known.issuperset(of_part)]
+    if old is None and not fresh:
         raise CorpusError("There is no sample to embed.", fix="ingest a file first, or widen the filter")
-    ids = ids_of(folder) + [i for part in parts for i in np.load(_ids_of(part)).tolist()]
-    dimensions = int(matrices[0].shape[1])
-    if parts:
-        merged = np.lib.format.open_memmap(
-            folder / "vectors.partial", mode="w+", dtype=np.float32, shape=(len(ids), dimensions)
-        )
-        np.concatenate(matrices, out=merged)
-        merged.flush()
-        with (folder / "ids.partial").open("wb") as file:
-            np.save(file, np.array(ids))
-        (folder / "vectors.partial").replace(folder / "vectors.npy")
-        (folder / "ids.partial").replace(folder / "ids.npy")
-        shutil.rmtree(folder / "parts")
-    (folder / "about.json").write_text(json.dumps({**about, "dimensions": dimensions, "samples": len(ids)}))
-    return dimensions
+    matrices = ([] if old is None else [old]) + [np.load(part, mmap_mode="r") for part, _ in fresh]
+    if fresh:
+        ids = ids + [i for _, of_part in fresh for i in of_part]
+        store(folder, ids, matrices, about)
+    shutil.rmtree(folder / "parts")
+    return int(matrices[0].shape[1])
 
 
 def add_vectors(corpus: Corpus, path: Path | str, field: str, *, name: str | None = None) -> EmbedReport:
@@ -175,15 +171,28 @@ def add_vectors(corpus: Corpus, path: Path | str, field: str, *, name: str | Non
             fix="write one row per sample that has the field, in the field's order",
         )
     name = name or default_name(Path(path).stem)
-    folder = corpus.path / "embeddings" / name
+    folder = corpus.path / "embeddings" / checked_name("embedding", name)
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "vectors.npy", np.asarray(matrix[rows], dtype=np.float32))
-    np.save(folder / "ids.npy", np.array(frame["id"].to_list()))
-    about: dict[str, Any] = {"name": name, "model": f"file:{Path(path).name}", "text": f"by {field}"}
-    (folder / "about.json").write_text(
-        json.dumps({**about, "dimensions": int(matrix.shape[1]), "samples": frame.height})
-    )
+    about = {"name": name, "model": f"file:{Path(path).name}", "text": f"by {field}"}
+    with _alone(folder):
+        store(folder, frame["id"].to_list(), [np.asarray(matrix[rows], dtype=np.float32)], about)
     return EmbedReport(name, about["model"], about["text"], int(matrix.shape[1]), frame.height, 0)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold an embedding's folder; a second command that wants it is told."""
+    import fcntl
+
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CorpusError(
+                f"Another command makes the embedding {folder.name!r} right now.",
+                fix="wait for it, or choose another --name",
+            ) from None
+        yield
 
 
 def _user_array(path: Path) -> np.ndarray:
@@ -212,11 +221,6 @@ def _rows_of(values: pl.Series, rows: int) -> np.ndarray | None:
     places = np.empty(rows, np.int64)
     places[order] = np.arange(rows)
     return places
-
-
-def _about(folder: Path) -> dict[str, Any] | None:
-    path = folder / "about.json"
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -62,7 +62,7 @@ def checked(scorer: Scorer, batch: pl.DataFrame) -> pl.DataFrame:
             f"The scorer {scorer.name!r} answered with other rows or columns than it was asked for.",
             fix="let score() return one row per sample in the same order, with the columns it names, and reason",
         )
-    floats = [pl.col(n).fill_nan(None) for n in names if measures[n].dtype.is_float()]
+    floats = [pl.when(pl.col(n).is_finite()).then(pl.col(n)).alias(n) for n in names if measures[n].dtype.is_float()]
     measures = measures.with_columns(batch["id"], *floats).select("id", *names, "reason")
     unexplained = pl.col(names[0]).is_null() & pl.col("reason").is_null()
     return measures.with_columns(

@@ -59,9 +59,9 @@ def score(
     Raises:
         WinnowError: the condition is wrong, or the scorer lacks its model or file.
     """
-    scorer = scorer.in_corpus(corpus.path)
+    asked, scorer = scorer.spec_json(), scorer.in_corpus(corpus.path)
     columns = scorer.columns
-    run = run_id(scorer.spec_json(), scorer.fingerprint())
+    run = run_id(asked, scorer.fingerprint())  # without the paths that in_corpus fills in: a corpus may be moved
     model = scorer.model_dump().get("model")
     corpus.begin_scoring(run, scorer.name, scorer.spec_json(), model, columns)
     folder = folder or corpus.path / "jobs" / f"score-{run}"

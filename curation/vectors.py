@@ -8,6 +8,7 @@ embeddings/NAME/about.json    model, text, dimensions
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,37 @@ def vectors_of(corpus: Corpus, name: str | None = None) -> Vectors:
     name = name or list(known)[-1]
     if name not in known:
         raise unknown("embedding", name, known, CorpusError)
-    folder = corpus.path / "embeddings" / name
-    return Vectors(name, known[name]["model"], ids_of(folder), np.load(folder / "vectors.npy", mmap_mode="r"))
+    ids, matrix = stored(corpus.path / "embeddings" / name)
+    assert matrix is not None
+    return Vectors(name, known[name]["model"], ids, matrix)
 
 
-def ids_of(folder: Path) -> list[str]:
-    """The sample of each row; empty where there is no embedding."""
-    path = folder / "ids.npy"
-    return np.load(path).tolist() if path.exists() else []
+def about_of(folder: Path) -> dict[str, Any] | None:
+    """What an embedding's folder says of itself; null where there is none."""
+    path = folder / "about.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def stored(folder: Path) -> tuple[list[str], np.ndarray | None]:
+    """The ids and the memory-mapped vectors of an embedding; nothing where there is none."""
+    about = about_of(folder)
+    if about is None:
+        return [], None
+    number = about["number"]
+    return np.load(folder / f"ids-{number}.npy").tolist(), np.load(folder / f"vectors-{number}.npy", mmap_mode="r")
+
+
+def store(folder: Path, ids: Sequence[str], matrices: Sequence[np.ndarray], about: dict[str, Any]) -> None:
+    """Write an embedding as a whole: the rows of the matrices one below the other, row i of `ids[i]`."""
+    number = ((about_of(folder) or {}).get("number") or 0) + 1
+    shape = (len(ids), int(matrices[0].shape[1]))
+    merged = np.lib.format.open_memmap(folder / f"vectors-{number}.npy", mode="w+", dtype=np.float32, shape=shape)
+    np.concatenate(matrices, out=merged)
+    merged.flush()
+    np.save(folder / f"ids-{number}.npy", np.array(ids))
+    partial = folder / ".about.json"
+    partial.write_text(json.dumps({**about, "dimensions": shape[1], "samples": shape[0], "number": number}))
+    partial.replace(folder / "about.json")
+    for path in (*folder.glob("vectors-*.npy"), *folder.glob("ids-*.npy")):
+        if not path.stem.endswith(f"-{number}"):
+            path.unlink()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from curation.errors import OperatorError, WinnowError
+from curation.errors import IngestError, OperatorError, WinnowError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _argv: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("argv", default=None)
@@ -141,6 +141,9 @@ def ingest(corpus: Path, files: tuple[str, ...], source: str | None, fields: tup
     from curation.ingestion import ingest as verb
 
     mapped = pairs(fields, "--map")
+    missing = [file for file in files if not Path(file).exists()]
+    if missing:  # before a corpus is made for nothing
+        raise IngestError(f"There is no file {missing[0]}.", fix="check the name; a pattern works too: data/*.jsonl")
     opened = Corpus.create(corpus)
     perform(
         opened.path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import streamlit as st
@@ -12,10 +13,22 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
-def setting(model: type[BaseModel], name: str, *, key: str) -> list[str]:
-    """A widget for one field: `["--set", "NAME=VALUE"]` where the value differs from the default, else nothing."""
+UNSET = {"min": "no bound", "max": "no bound"}
+"""Field -> what it means to leave it empty, where that is not "automatic"."""
+
+
+def setting(model: type[BaseModel], name: str, *, key: str, choices: Sequence[str] | None = None) -> list[str]:
+    """A widget for one field: `["--set", "NAME=VALUE"]` where the value differs from the default, else nothing.
+
+    Args:
+        model: whose field it is.
+        name: of the field.
+        key: prefix of the widget's key.
+        choices: values to offer; another one can still be typed.
+    """
     field = model.model_fields[name]
-    value = _widget(field, name, f"{key}_{name}")
+    where = f"{key}_{name}"
+    value = _choice(field, name, choices, where) if choices else _widget(field, name, where)
     if value is None or value == "" or value == _default(field):
         return []
     return ["--set", f"{name}={_written(value)}"]
@@ -57,6 +70,20 @@ def _widget(field: FieldInfo, name: str, key: str) -> Any:
     return (st.text_input(label, value=default or "", placeholder=shown, help=help_text, key=key) or "").strip()
 
 
+def _choice(field: FieldInfo, name: str, choices: Sequence[str], key: str) -> str | None:
+    default = _default(field)
+    offered = list(dict.fromkeys([*([default] if default else []), *choices]))
+    return st.selectbox(
+        name.replace("_", " ").capitalize(),
+        offered,
+        index=0 if default else None,
+        placeholder="choose or type" if field.is_required() else "automatic",
+        help=field.description,
+        accept_new_options=True,
+        key=key,
+    )
+
+
 def _several(kind: Any, label: str, default: Any, help_text: str | None, key: str) -> Any:
     inner = get_args(kind)[0] if get_args(kind) else str
     if get_origin(inner) is Literal:
@@ -77,7 +104,7 @@ def _number(field: FieldInfo, kind: type, label: str, key: str) -> Any:
         value=None if default is None else kind(default),
         step=1 if kind is int else _step(default),
         format=None if kind is int else _format(default),
-        placeholder="required" if field.is_required() else "automatic",
+        placeholder="required" if field.is_required() else UNSET.get(key.rsplit("_", 1)[-1], "automatic"),
         help=field.description,
         key=key,
     )

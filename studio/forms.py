@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ import streamlit as st
 from curation.errors import CorpusError, WinnowError
 from studio import jobs
 from studio.fields import setting
+from studio.pages.outcomes import duration as duration
+from studio.pages.outcomes import summary as summary
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
@@ -29,6 +31,14 @@ PAGE_OF = {
     "evaluate": "evaluate", "jobs": "jobs",
 }  # fmt: skip
 """Verb -> the page that has its form."""
+
+AFTER = {
+    "ingest": ("browse", "Browse the samples"),
+    "select": ("mix", "Put selections together in a mix"),
+    "export": ("train", "Train on the mix"),
+    "train": ("evaluate", "Evaluate the run"),
+}
+"""Verb -> the page that goes on from what it made, and what to call the way there."""
 
 PLACEHOLDER = re.compile(r"[A-Z][A-Z_]+(\.\.\.)?")
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:&])")
@@ -89,6 +99,13 @@ def link(name: str, label: str, *, icon: str | None = None, query: dict[str, str
         st.caption(plain(label))
     else:
         st.page_link(page, label=plain(label), icon=icon, query_params=query)
+
+
+def chosen_row(state: Any, rows: int) -> int | None:
+    """The row of a table whose cell (or whose row) was clicked; null where none is, or the table has fewer rows now."""
+    selection = state["selection"]
+    found = [row for row, _ in selection.get("cells", ())] or list(selection["rows"])
+    return found[0] if found and found[0] < rows else None
 
 
 def empty_state(title: str, text: str, action: Sequence[str] | str | None = None) -> None:
@@ -218,9 +235,20 @@ def literal(text: str) -> str:
 
 
 def operator_form(
-    operators: Sequence[type[AnyOperator]], *, key: str, exclude: Sequence[str] = ()
+    operators: Sequence[type[AnyOperator]],
+    *,
+    key: str,
+    exclude: Sequence[str] = (),
+    choices: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[type[AnyOperator], list[str]]:
-    """Choose an operator and set its parameters: its class, and `--set` options for the values that were changed."""
+    """Choose an operator and set its parameters: its class, and `--set` options for the values that were changed.
+
+    Args:
+        operators: to choose from.
+        key: unique on the page; also the label.
+        exclude: fields that have widgets elsewhere.
+        choices: field -> values to offer, where the corpus knows them.
+    """
     by_name = {operator.name: operator for operator in operators}
     name = st.selectbox(key.capitalize(), list(by_name), key=f"{key}-operator")
     operator = by_name[name]
@@ -230,7 +258,7 @@ def operator_form(
     options: list[str] = []
     for place, field in enumerate(fields):
         with cells[place % len(cells)]:
-            options += setting(operator, field, key=f"{key}-{name}")
+            options += setting(operator, field, key=f"{key}-{name}", choices=(choices or {}).get(field))
     return operator, options
 
 
@@ -325,7 +353,9 @@ def show_job(job: jobs.Job) -> None:
     elif job.state == "done":
         st.success(f"Done in {duration(job.seconds)}", icon=":material/check_circle:")
         if job.report:
-            st.caption(plain(summary(job.report)))
+            st.caption(plain(summary(job.report, job.argv[0])))
+        if job.argv[0] in AFTER:
+            link(*AFTER[job.argv[0]], icon=":material/arrow_forward:")
     elif job.error:
         show_error(WinnowError(job.error, fix=job.fix or "read the job's log on the Jobs page"))
     elif job.state == "cancelled":
@@ -339,34 +369,7 @@ def _so_far(job: jobs.Job) -> str:
     so_far = f"{job.done:,} of {job.total:,}" if job.total else f"{job.done:,}" if job.done else "Starting"
     # Most verbs name the count in their message already.
     told = job.message if f"{job.done:,}" in job.message else " · ".join(filter(None, [so_far, job.message]))
-    if not job.total or not job.done or job.seconds < 3:
+    # The first steps bear the whole start, so their pace says little.
+    if not job.total or job.done < max(2, 0.05 * job.total) or job.seconds < 3:
         return told
     return f"{told} · about {duration(job.seconds / job.done * (job.total - job.done))} left"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def summary(report: dict[str, Any]) -> str:
-    """The numbers and names of a report in one line; long lists and tables as their size."""
-    told = {name.replace("_", " "): value for name, value in report.items() if value is not None}
-    return " · ".join(f"{name}: {_shown(value)}" for name, value in told.items())
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-    if isinstance(value, dict):
-        small = len(value) <= 4 and all(isinstance(v, int | float | str) for v in value.values())
-        return ", ".join(f"{k} {_shown(v)}" for k, v in value.items()) if small and value else f"{len(value):,}"
-    if isinstance(value, list | tuple):
-        few = len(value) <= 4 and all(isinstance(v, str) for v in value)
-        return ", ".join(value) if few and value else f"{len(value):,}"
-    return str(value) if len(str(value)) <= 80 else str(value)[:77] + "…"

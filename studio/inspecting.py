@@ -61,10 +61,10 @@ def reasons(corpus: Corpus, sample_id: str) -> dict[str, str]:
     Raises:
         CorpusError: the corpus can't be read.
     """
-    found = {}
+    found: dict[str, str | None] = {}
     for run in corpus.score_runs():
         table = quoted(f"score_{run.run}")
-        row = corpus.query(f"SELECT reason FROM {table} WHERE id = ? AND reason IS NOT NULL", sample_id)
+        row = corpus.query(f"SELECT reason FROM {table} WHERE id = ?", sample_id)
         if row.height:
-            found.update({column: row.item() for column in run.columns if column not in found})
-    return found
+            found = {**{column: row.item() for column in run.columns}, **found}
+    return {column: reason for column, reason in found.items() if reason is not None}

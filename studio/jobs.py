@@ -3,7 +3,7 @@
     jobs/ID/job.json       the command, its process, when it started
     jobs/ID/events.jsonl   progress, one object per line
     jobs/ID/log.txt        what it printed
-    jobs/ID/report.json    what it returned, or error.json: message and fix
+    jobs/ID/report.json    what it returned, long lists as their length; or error.json: message and fix
     jobs/ID/exit_code      written last
 
 A command typed in a terminal has such a folder too. The same command is the same job: starting it again resumes it.
@@ -30,6 +30,9 @@ FOLDER_VARIABLE = "WINNOW_JOB"
 """Set for a process that was started as a job: the folder it writes to."""
 
 EVENTS_PER_SECOND = 4
+MOST_ENTRIES = 200
+"""A list or table of a report that is longer is kept as its length."""
+
 OUTPUT_OPTIONS = frozenset({"--json", "--quiet"})
 
 
@@ -74,8 +77,8 @@ def job_id(argv: Sequence[str]) -> str:
     return "-".join(p for p in (words[0], what[:24].strip("-"), digest) if p)
 
 
-def start(corpus: Path, argv: Sequence[str]) -> Job:
-    """Run `winnow ARGV` in a process of its own, which outlives this one.
+def start(corpus: Path, argv: Sequence[str], *, cwd: Path | None = None) -> Job:
+    """Run `winnow ARGV` in a process of its own, which outlives this one; in `cwd`, or where this one runs.
 
     Raises:
         CorpusError: the same command runs already.
@@ -88,11 +91,12 @@ def start(corpus: Path, argv: Sequence[str]) -> Job:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            cwd=cwd,
             env={**os.environ, FOLDER_VARIABLE: str(folder), "PYTHONPATH": _search_path()},
             start_new_session=True,
         )
     _reap(process)
-    _write_job(folder, argv, process.pid)
+    _write_job(folder, argv, process.pid, cwd)
     return job(Path(corpus), folder.name)
 
 
@@ -125,10 +129,17 @@ def claim(folder: Path, argv: Sequence[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _write_job(folder: Path, argv: Sequence[str], pid: int) -> None:
+def _write_job(folder: Path, argv: Sequence[str], pid: int, cwd: Path | None = None) -> None:
     words = [a for a in argv if a not in OUTPUT_OPTIONS]
     _write_json(
-        folder / "job.json", {"argv": words, "pid": pid, "process_start": process_start(pid), "started": time.time()}
+        folder / "job.json",
+        {
+            "argv": words,
+            "cwd": str(cwd or Path.cwd()),
+            "pid": pid,
+            "process_start": process_start(pid),
+            "started": time.time(),
+        },
     )
 
 
@@ -160,7 +171,7 @@ class Recorder:
         if self.folder is None:
             return
         if report is not None:
-            _write_json(self.folder / "report.json", report)
+            _write_json(self.folder / "report.json", {name: _counted(value) for name, value in report.items()})
         if error is not None:
             _write_json(self.folder / "error.json", {"message": error.message, "fix": error.fix})
         (self.folder / "exit_code").write_text(str(code))
@@ -200,7 +211,8 @@ def resume(job: Job) -> Job:
     Raises:
         CorpusError: it runs already.
     """
-    return start(job.folder.parent.parent, job.argv)
+    cwd = (_read_json(job.folder / "job.json") or {}).get("cwd")
+    return start(job.folder.parent.parent, job.argv, cwd=Path(cwd) if cwd else None)
 
 
 def log(job: Job, last: int = 200) -> str:
@@ -212,6 +224,11 @@ def log(job: Job, last: int = 200) -> str:
         file.seek(max(0, path.stat().st_size - 200 * last))
         lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
     return "\n".join(lines[-last:])
+
+
+def _counted(value: Any) -> Any:
+    # The ids of a selection are in the corpus; a page that follows jobs needs to know how many there are.
+    return len(value) if isinstance(value, list | dict) and len(value) > MOST_ENTRIES else value
 
 
 def _job(folder: Path) -> Job | None:

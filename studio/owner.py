@@ -10,13 +10,10 @@ import secrets
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curation.corpus import Corpus
-from curation.database import OWNER, Owner, answer, owner_of
-
-if TYPE_CHECKING:
-    import duckdb
+from curation.database import OWNER, Answers, Owner, owner_of
 
 _served: dict[Path, Corpus] = {}
 _serving = threading.Lock()
@@ -33,7 +30,7 @@ def serve(path: Path | str) -> Corpus:
         if corpus.path not in _served:
             connection = corpus.database.hold()
             token = secrets.token_urlsafe(32)
-            server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(connection, corpus.path, token))
+            server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(Answers(connection, corpus.path), token))
             threading.Thread(target=server.serve_forever, daemon=True, name="corpus owner").start()
             Owner(os.getpid(), server.server_address[1], token).write(corpus.path)
             atexit.register(_leave, corpus.path, server)
@@ -51,7 +48,7 @@ def _leave(folder: Path, server: ThreadingHTTPServer) -> None:
     _served.pop(folder).database.release()
 
 
-def _answering(connection: duckdb.DuckDBPyConnection, folder: Path, token: str) -> type[BaseHTTPRequestHandler]:
+def _answering(answers: Answers, token: str) -> type[BaseHTTPRequestHandler]:
     class Answering(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -60,7 +57,7 @@ def _answering(connection: duckdb.DuckDBPyConnection, folder: Path, token: str) 
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self._reply(*(answer(connection, folder, body) if self._may_ask() else (403, b"")))
+            self._reply(*(answers.to(body) if self._may_ask() else (403, b"")))
 
         def _may_ask(self) -> bool:
             return hmac.compare_digest(self.headers.get("Authorization") or "", token)

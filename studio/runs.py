@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curation.errors import ModelError
+from curation.names import checked_name
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
@@ -45,7 +46,7 @@ def prepared(
     mix_name = mix.expanduser().resolve().name
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:6]
     runs = corpus / "runs" if corpus else mix / "runs"
-    return config, runs / (name or f"{mix_name}-{method}-{config.adapter}-{digest}")
+    return config, runs / checked_name("run", name or f"{mix_name}-{method}-{config.adapter}-{digest}")
 
 
 def _warm_up_model(corpus: Path | None, mix: Path) -> str:

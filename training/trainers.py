@@ -29,7 +29,9 @@ def open_tokenizer(base_model: str) -> Tokenizer:
         ModelError: there is none, or it can't be read.
     """
     from transformers import AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base_model)
     except (OSError, ValueError) as error:

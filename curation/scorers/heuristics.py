@@ -22,7 +22,7 @@ REFUSAL = "|".join(
         r"i(?:'|’)?m (?:sorry|afraid),? (?:but )?i (?:can(?:'|’|no)t|am unable)",
         r"i(?: can(?:'|’)t| cannot| can not|(?: am|'m|’m) (?:not able|unable) to)"
         r" (?:assist|help (?:you|with)|provide|fulfill|comply|answer|do that)",
-        r"作为(?:一个|一名)?(?:AI|人工智能|语言模型|大型语言模型)",
+        r"作为(?:一个|一名)?(?:AI|人工智能|语言模型|大型语言模型)[^。！？\n]{0,30}(?:无法|不能|没有|不具备|不便)",
         r"(?:很)?抱歉，?我(?:无法|不能)",
         r"对不起，?我(?:无法|不能)",
         r"我无法(?:提供|回答|协助|满足)",
@@ -40,7 +40,7 @@ PERSONAL = (
 )
 """E-mail addresses, telephone, identity and card numbers."""
 OPEN_ENDED = (
-    r"(?i)(?:[,，、;；:：(（\-]|\b(?:and|or|the|a|an|to|of|in|with|for|by|that|which|is|are|was|because|but|from|as|it|this"
+    r"(?i)(?:[,，、:：(（]|\b(?:and|or|the|a|an|to|of|in|with|for|by|that|which|is|are|was|because|but|from|as|it|this"
     r"|their))\s*$"
 )
 
@@ -91,7 +91,9 @@ class Heuristics(Scorer):
         )
         measured = measured.with_columns(
             (pl.col("repetition") > self.max_repetition).fill_null(False).alias("repetitive"),
-            ((pl.col("symbol_ratio") > self.max_symbol_ratio) & (size > 12)).fill_null(False).alias("symbols"),
+            ((pl.col("symbol_ratio") > self.max_symbol_ratio) & (size > 12) & (pl.col("digit_ratio") < 0.2))
+            .fill_null(False)
+            .alias("symbols"),
         )
         count = pl.sum_horizontal(pl.col(f).cast(pl.Int64) for f in FLAGS).alias("heuristics")
         no_answer = pl.when(size == 0).then(pl.lit("the answer is empty: its ratios can't be measured")).alias("reason")

@@ -28,7 +28,8 @@ class KCenter(Selector):
     def select(self, pool: Pool, budget: int) -> Selection:
         if pool.vectors is None:
             raise OperatorError("k-center needs vectors.", fix="winnow embed CORPUS")
-        vectors = np.ascontiguousarray(pool.vectors, dtype=np.float32)
+        # Around the mean: far from the origin the difference of large squares would lose the distances.
+        vectors = np.ascontiguousarray(pool.vectors - pool.vectors.mean(axis=0), dtype=np.float32)
         order, nearest = farthest_first(vectors, budget, self._first(vectors))
         ids = pool.frame["id"].to_list()
         chosen = set(order)
@@ -41,7 +42,7 @@ class KCenter(Selector):
     def _first(self, vectors: np.ndarray) -> int:
         if self.start is not None:
             return int(np.random.default_rng(self.start).integers(len(vectors)))
-        return int(np.argmin(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1)))
+        return int(np.argmin((vectors**2).sum(axis=1)))
 
 
 def farthest_first(vectors: np.ndarray, budget: int, first: int) -> tuple[list[int], np.ndarray]:

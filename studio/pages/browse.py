@@ -22,8 +22,8 @@ ROWS = 50
 """Rows of a page: only these leave the database."""
 TEXT = 240
 """Characters of a text in the table; the whole one is in the reading pane."""
-HEIGHT = 690
-"""Of the table and of the reading pane, in pixels."""
+HEIGHT = 630
+"""Of the table and of the reading pane, in pixels: both end above the fold of a laptop's screen."""
 SCORES = 2
 """Score columns that are shown unless the user chooses others."""
 AS_INGESTED = "as ingested"
@@ -33,17 +33,18 @@ VIEWS = {"samples": "Samples", "rejected": "Rejected rows"}
 def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
-    st.title("Browse")
     _take_link()
     rejected = corpus.query("SELECT count(*) AS n FROM rejected").item()
-    view = st.segmented_control(
-        "View",
-        list(VIEWS),
-        format_func=lambda v: VIEWS[v] + (f" ({rejected:,})" if v == "rejected" else ""),
-        key="browse_view",
-        required=True,
-        label_visibility="collapsed",
-    )
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.title("Browse", width="content")
+        view = st.segmented_control(
+            "View",
+            list(VIEWS),
+            format_func=lambda v: VIEWS[v] + (f" ({rejected:,})" if v == "rejected" else ""),
+            key="browse_view",
+            required=True,
+            label_visibility="collapsed",
+        )
     if view == "rejected":
         _rejected_rows(corpus, rejected)
     elif not corpus.count():
@@ -112,14 +113,14 @@ def _samples(corpus: Corpus) -> None:
             st.caption("Nothing in the corpus meets the filter and the search together.")
             st.button("Clear filter and search", type="primary", on_click=_clear)
         return
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([11, 9], gap="small")
     with left:
         number = _page_number(matching, f"{wanted}|{order}")
         frame = page_of(corpus, scores, wanted, order, number)
         view = hashlib.sha256(f"{wanted}|{order}|{number}|{scores}".encode()).hexdigest()[:10]
         chosen = _table(corpus, frame, scores, view)
         first = (number - 1) * ROWS
-        st.caption(f"Rows {first + 1:,} to {first + frame.height:,} of {matching:,}. Choose a row to read it.")
+        st.caption(f"Rows {first + 1:,} to {first + frame.height:,} of {matching:,}. Click a row to read it.")
     with right, st.container(height=HEIGHT, border=True):
         _read(corpus, _shown(chosen, frame, view))
 
@@ -174,42 +175,47 @@ def _page_number(matching: int, view: str) -> int:
     return min(pages, st.pagination(pages, key=key, persist_state="session"))
 
 
-def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], view: str) -> list[int]:
+def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], view: str) -> int | None:
     kinds = corpus.score_columns()
-    numbers = {name: st.column_config.NumberColumn(name, format=_format(kinds[name]), width=76) for name in scores}
+    numbers = {name: st.column_config.NumberColumn(name, format=_format(kinds[name]), width=66) for name in scores}
+    few = [name for name in ("turns", "tags") if _differs(frame, name)]
     # The selection is kept by position, so a table with other rows must be another table.
     state = st.dataframe(
         frame,
         hide_index=True,
-        height=HEIGHT - 90 if frame.height > 15 else "content",
+        height=HEIGHT - 90 if frame.height > 13 else "content",
         row_height=36,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode="single-cell",  # a click anywhere in a row reads it, and the arrow keys go on
         key=f"browse_table_{view}",
-        column_order=["instruction", "response", *scores, "source", "tags", "turns", "script"],
+        placeholder="–",
+        column_order=["instruction", "response", *scores, "source", *few],
         column_config={
-            "instruction": st.column_config.TextColumn("Instruction", width=230),
-            "response": st.column_config.TextColumn("Response", width=170),
-            "source": st.column_config.TextColumn("Source", width=120),
-            "turns": st.column_config.NumberColumn("Turns", width=60),
-            "script": st.column_config.TextColumn("Script", width=80),
+            "instruction": st.column_config.TextColumn("Instruction", width=168),
+            "response": st.column_config.TextColumn("Response", width=100),
+            "source": st.column_config.TextColumn("Source", width=92),
+            "turns": st.column_config.NumberColumn("Turns", width=48),
             "tags": st.column_config.ListColumn("Tags", width=110),
             **{name: config for name, config in numbers.items() if kinds[name] not in ("BOOLEAN", "VARCHAR")},
         },
         alt="Samples of this page",
     )
-    rows: list[int] = state["selection"]["rows"]
-    return [row for row in rows if row < frame.height]
+    return forms.chosen_row(state, frame.height)
+
+
+def _differs(frame: pl.DataFrame, column: str) -> bool:
+    """Whether a column tells the rows of this page apart."""
+    return frame[column].n_unique() > 1
 
 
 def _format(kind: str) -> str:
-    return "localized" if "INT" in kind else "%.3f"
+    return "localized" if "INT" in kind else "%.4g"
 
 
-def _shown(chosen: list[int], frame: pl.DataFrame, view: str) -> str:
+def _shown(chosen: int | None, frame: pl.DataFrame, view: str) -> str:
     """The sample to read: the one a link names until something else is chosen, the chosen row, or the first one."""
     state, asked = st.session_state, st.query_params.get("sample")
-    here = (view, tuple(chosen))
+    here = (view, chosen)
     if asked and asked != state.get("browse_shown"):
         state["browse_linked"] = (asked, here)
     linked = state.get("browse_linked")
@@ -217,9 +223,9 @@ def _shown(chosen: list[int], frame: pl.DataFrame, view: str) -> str:
         shown = str(linked[0])
     else:
         state.pop("browse_linked", None)
-        shown = str(frame["id"][chosen[0] if chosen else 0])
+        shown = str(frame["id"][chosen or 0])
     state["browse_shown"] = shown
-    if chosen or linked is not None:
+    if chosen is not None or linked is not None:
         st.query_params["sample"] = shown
     elif "sample" in st.query_params:
         del st.query_params["sample"]
@@ -249,7 +255,7 @@ def _rejected_rows(corpus: Corpus, total: int) -> None:
         rows,
         hide_index=True,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode="single-cell",
         height="content" if rows.height <= 12 else 430,
         key=f"browse_rejected_{total}_{number}",
         column_config={
@@ -260,8 +266,7 @@ def _rejected_rows(corpus: Corpus, total: int) -> None:
         },
         alt="Rows that could not be read: file, line, reason and text",
     )
-    chosen: list[int] = state["selection"]["rows"]
-    row: dict[str, Any] = rows.row(chosen[0] if chosen and chosen[0] < rows.height else 0, named=True)
+    row: dict[str, Any] = rows.row(forms.chosen_row(state, rows.height) or 0, named=True)
     st.subheader(forms.plain(f"Line {row['line']:,}: {row['reason']}"))
     st.caption(forms.plain(row["file"]))
     st.code(_indented(row["text"] or ""), language=None, wrap_lines=True, height=240)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from curation.errors import WinnowError
 from studio import forms
-from studio.pages.distribution import ROW_PIXELS, shortened, text_columns
+from studio.pages.distribution import ROW_PIXELS, read_on_browse, shortened, text_columns
 
 if TYPE_CHECKING:
     import polars as pl
@@ -184,19 +184,26 @@ def _examples(corpus: Corpus, names: list[str]) -> None:
     if rows.is_empty():
         st.caption(forms.plain(f"{leaver} has every sample that {taker} has."))
         return
-    st.dataframe(
+    state = st.dataframe(
         rows,
         hide_index=True,
         row_height=ROW_PIXELS,
+        on_select="rerun",
+        selection_mode="single-cell",
+        key=f"examples_{taker}_{leaver}_{rows['id'][0]}",
         column_config=text_columns(**_example_columns(leaver)),
         alt=f"Samples taken by {taker} and left by {leaver}, with the reason",
     )
+    read_on_browse(state, rows)
+    st.caption("Click a row to read the whole sample on Browse.")
 
 
 def _example_columns(leaver: str) -> dict[str, Any]:
     return {
-        "rank": st.column_config.NumberColumn("Rank", width="small", help="Place in the selection that takes it."),
-        "reason": st.column_config.TextColumn(f"Why {leaver} left it", width="medium"),
+        "rank": st.column_config.NumberColumn("Rank", width=50, help="Place in the selection that takes it."),
+        "reason": st.column_config.TextColumn(f"Why {leaver} left it", width=150),
+        "instruction": st.column_config.TextColumn("Instruction", width=220),
+        "response": st.column_config.TextColumn("Response", width=330),
     }
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from curation.corpus import condition, quoted, score_table
 from studio import forms
+from studio.pages.outcomes import cut
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 BINS = 50
 ENDS = 10
 """Samples shown from each end of a score."""
+TEXTS = ("instruction", "response", "seed_sample")
 ROW_PIXELS = 76
 """Height of a table row whose texts break over lines."""
-TEXT = 400
-"""Characters of a text in a table; the whole one is on Browse."""
+TEXT = 215
+"""Width of a text in a table, in Latin letters: four lines; the whole one is on Browse."""
 NUMERIC = ("DOUBLE", "FLOAT", "DECIMAL", "BIGINT", "INTEGER", "SMALLINT", "TINYINT", "HUGEINT", "UBIGINT", "UINTEGER")
 LONG_TAIL = 3
 """A range this many times the middle 99 % is a long tail: it would press the rest into a few bins."""
@@ -75,7 +77,10 @@ def spread(corpus: Corpus, column: str, where: str | None) -> Spread | None:
 
 
 def histogram(corpus: Corpus, shape: Spread, where: str | None) -> pl.DataFrame:
-    """Counts per bin: low, high, samples. At most `BINS` rows leave the database."""
+    """Counts per bin: low, high, samples. At most `BINS` rows leave the database.
+
+    A bin of one whole number has that number in its middle.
+    """
     width = (shape.last - shape.first) / BINS or 1.0
     if shape.whole:
         width = float(max(1, math.ceil(width)))
@@ -86,7 +91,7 @@ def histogram(corpus: Corpus, shape: Spread, where: str | None) -> pl.DataFrame:
         shape.first,
         width,
     )
-    low = counted["bin"] * width + shape.first
+    low = counted["bin"] * width + shape.first - (0.5 if shape.whole and width == 1 else 0)
     return counted.with_columns(low.alias("low"), (low + width).alias("high")).select("low", "high", "samples")
 
 
@@ -116,6 +121,7 @@ def section(corpus: Corpus, where: str | None) -> None:
     if not columns:
         st.caption("Nothing is scored yet. Run a scorer above: its histogram, best and worst samples appear here.")
         return
+    _follow_latest(corpus, columns)
     column = st.selectbox("Score", columns, key="distribution_score", persist_state="session", width=360)
     shape = spread(corpus, column, where)
     if shape is None:
@@ -126,6 +132,16 @@ def section(corpus: Corpus, where: str | None) -> None:
     _ends(corpus, column, where)
     if shape.unmeasured:
         _unmeasured(corpus, column, where)
+
+
+def _follow_latest(corpus: Corpus, columns: list[str]) -> None:
+    # What was measured last is what one wants to see; after that the user decides.
+    latest = corpus.score_runs()[0]
+    seen = st.session_state.get("distribution_latest")
+    st.session_state["distribution_latest"] = latest.run
+    shown = next((name for name in latest.columns if name in columns), None)
+    if seen not in (None, latest.run) and shown is not None:
+        st.session_state["distribution_score"] = shown
 
 
 @st.fragment
@@ -182,11 +198,15 @@ def _bars(bins: pl.DataFrame, shape: Spread, side: str, threshold: float) -> Any
     import polars as pl
 
     kept = "datum.high > at" if side == "at least" else "datum.low <= at"
+    single = shape.whole and bins["high"][0] - bins["low"][0] == 1 and bins["low"][0] % 1 == 0.5
+    # Beside the bar of the number itself, so that it is seen which side the number falls on.
+    place = threshold + (-0.5 if side == "at least" else 0.5) if single else threshold
     at = alt.param(name="at", value=threshold)
     ticks: dict[str, Any] = {"tickMinStep": 1} if shape.whole else {}
+    between = [alt.Tooltip("low:Q", title="from", format=",.4~g"), alt.Tooltip("high:Q", title="to", format=",.4~g")]
+    bins = bins.with_columns(((bins["low"] + bins["high"]) / 2).alias("value"))
     tooltip = [
-        alt.Tooltip("low:Q", title="from", format=",.4~g"),
-        alt.Tooltip("high:Q", title="to", format=",.4~g"),
+        *([alt.Tooltip("value:Q", title=shape.column, format=",.4~g")] if single else between),
         alt.Tooltip("samples:Q", title="samples", format=","),
     ]
     bars = alt.Chart(bins).encode(
@@ -194,12 +214,12 @@ def _bars(bins: pl.DataFrame, shape: Spread, side: str, threshold: float) -> Any
             "low:Q", title=shape.column, scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format="~g", **ticks)
         ),
         x2="high:Q",
-        y=alt.Y("samples:Q", title="samples", axis=alt.Axis(format="~s", tickMinStep=1)),
+        y=alt.Y("samples:Q", title="samples", axis=alt.Axis(format=",d", tickMinStep=1)),
         y2=alt.datum(0),
         opacity=alt.condition(kept, alt.value(1.0), alt.value(0.28)),
         tooltip=tooltip,
     )
-    line = alt.Chart(pl.DataFrame({"at": [threshold]})).mark_rule(strokeDash=[4, 3], strokeWidth=2, color="#E0712B")
+    line = alt.Chart(pl.DataFrame({"at": [place]})).mark_rule(strokeDash=[4, 3], strokeWidth=2, color="#E0712B")
     return alt.layer(bars.mark_bar(binSpacing=1), line.encode(x="at:Q")).add_params(at).properties(height=260)
 
 
@@ -215,29 +235,46 @@ def shortened(frame: pl.DataFrame) -> pl.DataFrame:
     """Texts cut for a table."""
     import polars as pl
 
-    texts = [name for name in ("instruction", "response") if name in frame.columns]
-    return frame.with_columns(pl.col(name).str.slice(0, TEXT) for name in texts)
+    texts = [name for name in TEXTS if name in frame.columns]
+    return frame.with_columns(
+        pl.Series(name, [None if text is None else cut(text, TEXT) for text in frame[name]], dtype=pl.String)
+        for name in texts
+    )
+
+
+def read_on_browse(state: Any, frame: pl.DataFrame) -> None:
+    """Open the sample whose row was clicked."""
+    row = forms.chosen_row(state, frame.height)
+    browse = st.session_state.get(forms.PAGES_KEY, {}).get("browse")
+    if row is not None and browse is not None:
+        st.switch_page(browse, query_params={"sample": frame["id"][row]})
 
 
 def _ends(corpus: Corpus, column: str, where: str | None) -> None:
     top, bottom = st.tabs([f"Highest {ENDS}", f"Lowest {ENDS}"])
     for tab, highest in ((top, True), (bottom, False)):
-        tab.dataframe(
-            ends(corpus, column, where, highest=highest),
+        frame = ends(corpus, column, where, highest=highest)
+        state = tab.dataframe(
+            frame,
             hide_index=True,
             row_height=ROW_PIXELS,
-            column_config=text_columns(**{column: st.column_config.NumberColumn(column, format="%.5g", width=110)}),
+            on_select="rerun",
+            selection_mode="single-cell",
+            key=f"ends_{column}_{highest}_{hash(where)}",
+            column_config=text_columns(**{column: st.column_config.NumberColumn(column, format="%.5g", width=90)}),
             alt=f"The {ENDS} samples with the {'highest' if highest else 'lowest'} {column}",
         )
+        read_on_browse(state, frame)
+    st.caption("Click a row to read the whole sample on Browse.")
 
 
 def text_columns(**more: Any) -> dict[str, Any]:
     """How the columns of a sample look in a table."""
     return {
-        "instruction": st.column_config.TextColumn("Instruction", width=360),
-        "response": st.column_config.TextColumn("Response", width=360),
-        "source": st.column_config.TextColumn("Source", width="small"),
-        "id": st.column_config.TextColumn("Id", width="small"),
+        "instruction": st.column_config.TextColumn("Instruction", width=300),
+        "response": st.column_config.TextColumn("Response", width=340),
+        "source": st.column_config.TextColumn("Source", width=115),
+        "id": None,
         **more,
     }
 

@@ -10,6 +10,7 @@ import streamlit as st
 from curation.errors import WinnowError
 from curation.sample import Message
 from studio import forms
+from studio.pages import outcomes
 from studio.pages.conversations import conversation
 
 if TYPE_CHECKING:
@@ -80,13 +81,14 @@ def _contents(manifest: dict[str, Any]) -> None:
         st.dataframe(
             parts_table(manifest),
             hide_index=True,
+            placeholder="–",
             column_config={
                 "part": "Part",
                 "rows": st.column_config.NumberColumn("Rows", format="localized"),
                 "available": st.column_config.NumberColumn("Available", format="localized"),
                 "method": "Method",
                 "parameters": "Parameters",
-                "working_set": "Working set",
+                "working_set": "Filter",
             },
             alt="Parts of the mix with their selectors and parameters",
         )
@@ -185,10 +187,10 @@ def _download(path: Path, name: str) -> None:
         return
     size = path.stat().st_size
     if size > LARGEST_DOWNLOAD:
-        st.caption(f"train.jsonl has {size / 2**20:,.0f} MiB: take it from the folder above.")
+        st.caption(f"train.jsonl has {outcomes.size(size)}: take it from the folder above.")
         return
     st.download_button(
-        f"Download train.jsonl ({size / 2**20:,.1f} MiB)",
+        f"Download train.jsonl ({outcomes.size(size)})",
         data=path.read_bytes,
         file_name=name,
         mime="application/jsonl",

@@ -60,12 +60,12 @@ def page() -> None:
             key="ingest_source",
             help="What to call where these samples come from.",
         ).strip()
-        mapping = _look(files[0], source) if files else {}
+        mapping, unread = _look(files[0], source) if files else ({}, None)
     with right:
         argv = ["ingest", str(corpus.path), *(map(str, files) if files else ["FILE"])]
         argv += ["--source", source] if source else []
         argv += [word for name, column in mapping.items() for word in ("--map", f"{name}={column}")]
-        reason = None if files else "Name a file first."
+        reason = unread if files else "Name a file first."
         forms.command_box(corpus, argv, key="ingest", label="Ingest", disabled_reason=reason)
         st.caption("JSON, JSONL, CSV and Parquet; plain, .gz or .zst.")
     _batches(corpus)
@@ -126,14 +126,14 @@ def _keep(corpus: Corpus, name: str, content: bytes) -> Path:
     return path
 
 
-def _look(path: Path, source: str) -> dict[str, str]:
-    """Show how the rows will be read; the columns that the user mapped."""
+def _look(path: Path, source: str) -> tuple[dict[str, str], str | None]:
+    """Show how the rows will be read; the columns that the user mapped, and why nothing would be read."""
     try:
         stat = path.stat()
         rows = _first_rows(str(path), stat.st_mtime, stat.st_size)
     except WinnowError as error:
         forms.show_error(error)
-        return {}
+        return {}, "The file can't be read."
     unmapped = preview(rows, source or path.name.split(".")[0])
     mapping = _map(path, unmapped)
     seen = preview(rows, source or path.name.split(".")[0], mapping) if mapping else unmapped
@@ -146,7 +146,8 @@ def _look(path: Path, source: str) -> dict[str, str]:
             st.dataframe(
                 rows_shown, hide_index=True, column_config={"line": "Line", "reason": "Reason"}, alt="Unreadable rows"
             )
-    return mapping
+    nothing = "No row can be read yet: say which columns are meant." if seen.columns else "There is no row to read."
+    return mapping, None if seen.samples else nothing
 
 
 @st.cache_data(show_spinner="Reading the first rows", max_entries=8)
@@ -209,6 +210,9 @@ def _column_of(name: str, columns: list[str], cell: Any, path: Path) -> dict[str
 
 def _verdict(path: Path, seen: Preview) -> None:
     read = sum(seen.shapes.values())
+    if not seen.columns:
+        st.warning(f"{forms.plain(path.name)} has no row that can be read.", icon=":material/help:")
+        return
     which = f"the first {seen.looked_at:,} rows" if seen.looked_at == LOOKED_AT else f"all {seen.looked_at:,} rows"
     if not read:
         columns = forms.plain(", ".join(seen.columns))

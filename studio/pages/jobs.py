@@ -32,10 +32,12 @@ def page() -> None:
     st.caption("Commands run in the background: they go on when this page, the browser or the studio is closed.")
     found = background.jobs(corpus.path)
     if not found:
+        told = "Every button of the studio starts a command, and commands from a terminal are listed too."
+        first = ["score", str(corpus.path), "length"] if corpus.count() and not corpus.score_runs() else None
         forms.empty_state(
             "Commands appear here",
-            "Every button of the studio starts a command, and commands from a terminal are listed too. A first one:",
-            ["score", str(corpus.path), "length"],
+            f"{told} A first one:" if first else told,
+            first or ("select" if corpus.count() else "ingest"),
         )
         return
     states = [state for state in BADGES if any(job.state == state for job in found)]
@@ -68,7 +70,7 @@ def _job(job: Job) -> None:
             _button(job)
         st.code(job.line, language="bash", wrap_lines=True)
         if job.state == "done":
-            st.caption(forms.plain(forms.summary(job.report or {})))
+            st.caption(forms.plain(forms.summary(job.report or {}, job.argv[0])))
         else:
             forms.show_job(job)
         log = st.expander("Log", key=f"log-{job.id}", on_change="rerun", icon=":material/article:")

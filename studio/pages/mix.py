@@ -23,10 +23,13 @@ def page() -> None:
         "Put stored selections together and export them as JSONL, with a manifest that says where every row is from."
     )
     selections = corpus.selections()
+    if not selections and not corpus.mixes() and not corpus.count():
+        forms.empty_state("Mixes appear here", "A mix is made of selections, and there are no samples yet.", "ingest")
+        return
     if not selections and not corpus.mixes():
         forms.empty_state(
             "Mixes appear here",
-            "A mix is made of stored selections, and there are none yet. A first one: a tenth of it, at random.",
+            "A mix is made of stored selections, and there are none yet. A first one: a tenth, at random.",
             ["select", str(corpus.path), "random", "10%", "--name", "random-10pct"],
         )
         return
@@ -53,7 +56,7 @@ def _export(corpus: Corpus, selections: list[str]) -> None:
         argv += ["--format", written_as] if written_as != "messages" else []
         argv += ["--seed", str(seed)] if seed else []
         if name in corpus.mixes():
-            st.caption(f"A mix {forms.plain(name)} is there already: this one replaces it.")
+            st.caption(f"A mix {forms.plain(name)} is there already: running this replaces it.")
         if not corpus.count("held_out"):
             st.caption(
                 "No sample is held out: eval.jsonl will hold samples that the mix leaves. To judge a model fairly, set "

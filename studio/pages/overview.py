@@ -141,14 +141,15 @@ def _running(corpus: Corpus) -> None:
 
 
 def _contents(corpus: Corpus) -> None:
-    for cell, (column, (title, label)) in zip(st.columns(3, gap="medium"), GROUPS.items(), strict=True):
+    cells = st.columns([5, 4, 4], gap="small")
+    for cell, (column, (title, label)) in zip(cells, GROUPS.items(), strict=True):
         with cell:
             st.subheader(
                 title,
                 help=None if column != "script" else "The script of most letters; a cheap stand-in for the language.",
             )
             _group(corpus, column, label)
-    st.caption("Choose a row to browse its samples.")
+    st.caption("Click a row to browse its samples.")
 
 
 def _group(corpus: Corpus, column: str, label: str) -> None:
@@ -158,21 +159,20 @@ def _group(corpus: Corpus, column: str, label: str) -> None:
         hide_index=True,
         height="content" if found.height <= 7 else 260,
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode="single-cell",
         key=f"overview-{column}-{found.height}",
         column_config={
-            "value": label,
-            "samples": st.column_config.NumberColumn("Samples", format="localized", width=70),
-            "share": st.column_config.ProgressColumn(
-                "Share", format="%.1f%%", min_value=0, max_value=100, width="small"
-            ),
+            # Fixed widths: a column as wide as its text would push the last one over the edge.
+            "value": st.column_config.TextColumn(label, width=110),
+            "samples": st.column_config.NumberColumn("Samples", format="localized", width=64),
+            "share": st.column_config.ProgressColumn("Share", format="%.1f %%", min_value=0, max_value=100, width=70),
         },
         alt=f"Samples by {column}",
     )
-    rows: list[int] = chosen["selection"]["rows"]
+    row = forms.chosen_row(chosen, found.height)
     browse = st.session_state.get(forms.PAGES_KEY, {}).get("browse")
-    if rows and browse is not None:
-        value = str(found["value"][rows[0]])
+    if row is not None and browse is not None:
+        value = str(found["value"][row])
         st.switch_page(browse, query_params={"where": f"{column} = {forms.literal(value)}"})
 
 
@@ -192,10 +192,14 @@ def _lengths(corpus: Corpus) -> None:
     numbers.metric("Median conversation", f"{shape.median:,.0f} tokens")
     numbers.metric("Median answer", f"{response[1]:,.0f} tokens")
     bins = distribution.histogram(corpus, shape, None)
-    said = "longer ones in the last bar" if shape.clipped else "all of them"
+    whole = shape.unmeasured == 0
+    counted = f"{shape.measured:,} samples" if whole else f"{shape.measured:,} of {corpus.count():,} samples"
+    said = ", longer ones in the last bar" if shape.clipped else ""
     with chart:
         st.altair_chart(_bars(bins), alt=f"Histogram of tokens per conversation, median {shape.median:,.0f}")
-        st.caption(f"Tokens per conversation, {shape.measured:,} samples, {said}.")
+        st.caption(f"Tokens per conversation, {counted}{said}.")
+            if not whole:
+                st.caption("The others came later: run the scorer length again, it measures only those.")
 
 
 def _bars(bins: pl.DataFrame) -> Any:
@@ -207,7 +211,7 @@ def _bars(bins: pl.DataFrame) -> Any:
         .encode(
             x=alt.X("low:Q", bin="binned", title="tokens"),
             x2="high:Q",
-            y=alt.Y("samples:Q", title="samples", axis=alt.Axis(format="~s")),
+            y=alt.Y("samples:Q", title="samples", axis=alt.Axis(format=",d", tickMinStep=1)),
             tooltip=[
                 alt.Tooltip("low:Q", format=",.0f", title="from"),
                 alt.Tooltip("high:Q", format=",.0f", title="to"),
@@ -234,7 +238,7 @@ def _scores(corpus: Corpus) -> None:
             "columns": st.column_config.ListColumn("Columns", width="medium"),
             "scored": st.column_config.NumberColumn("Scored", format="localized", width="small"),
             "unscored": st.column_config.NumberColumn("Not measured", format="localized", width="small"),
-            "reasons": st.column_config.TextColumn("Why not", width="medium"),
+            "reasons": st.column_config.TextColumn("Why values are missing", width="medium"),
         },
         alt="Scoring runs: parameters, columns, scored and unscored samples with reasons",
     )
@@ -264,10 +268,18 @@ def _made(corpus: Corpus) -> None:
         if not mixes:
             st.caption("None yet: a mix is what training reads, made of selections.")
         else:
-            rows = [
-                {"name": n, "rows": m.get("rows"), "sha256": str(m.get("sha256", ""))[:12]} for n, m in mixes.items()
-            ]
-            _table(rows[::-1], "Exported mixes", name="Mix", rows="Rows", sha256="SHA-256")
+            rows = [_mix(name, manifest) for name, manifest in mixes.items()]
+            _table(rows[::-1], "Exported mixes", name="Mix", rows="Training rows", tokens="Tokens", format="Format")
+
+
+def _mix(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    tokens = (manifest.get("tokens") or {}).get("train")
+    return {
+        "name": name,
+        "rows": manifest["files"]["train"]["rows"],
+        "tokens": tokens if isinstance(tokens, int) else None,
+        "format": manifest["format"],
+    }
 
 
 def _table(found: Any, alt: str, **labels: str) -> None:
@@ -280,7 +292,8 @@ def _table(found: Any, alt: str, **labels: str) -> None:
             config[name] = st.column_config.NumberColumn(label, format="localized", width="small")
     if "created_at" in frame.columns:
         config["created_at"] = st.column_config.DatetimeColumn("Made", format="distance", width="small")
-    st.dataframe(frame, hide_index=True, height="content" if frame.height <= 7 else 260, column_config=config, alt=alt)
+    height: Any = "content" if frame.height <= 7 else 260
+    st.dataframe(frame, hide_index=True, height=height, column_config=config, placeholder="–", alt=alt)
 
 
 def _rejected(corpus: Corpus, now: Totals) -> None:

@@ -125,14 +125,25 @@ def _scores(corpus: Corpus, sample_id: str) -> None:
     if not rows:
         st.caption("Nothing is scored yet.")
         return
-    columns: dict[str, Any] = {
-        "score": "Score",
-        "value": st.column_config.TextColumn("Value", width="small"),
-        "why": "Why none",
-    }
-    if not any(row["why"] for row in rows):
-        rows = [{"score": row["score"], "value": row["value"]} for row in rows]
-    st.dataframe(rows, hide_index=True, height="content", column_config=columns, alt="All scores of this sample")
+    measured = [row for row in rows if not row["why"]]
+    with st.container(horizontal=True, gap="xsmall"):
+        for row in measured:
+            if row["value"] not in ("yes", "no"):
+                st.badge(forms.plain(f"{row['score']}: {row['value']}"), color="blue")
+            elif row["value"] == "yes":
+                st.badge(forms.plain(row["score"]), color="orange", icon=":material/flag:", help="This flag is set")
+    if clear := [row["score"] for row in measured if row["value"] == "no"]:
+        st.caption(forms.plain(f"Flags that are not set: {', '.join(clear)}"))
+    missing = [{"score": row["score"], "why": row["why"]} for row in rows if row["why"]]
+    if missing:
+        st.dataframe(
+            missing,
+            hide_index=True,
+            height="content",
+            row_height=28,
+            column_config={"score": "Not measured", "why": "Why"},
+            alt="Scores that this sample has no value for, with the reason",
+        )
 
 
 def _relatives(corpus: Corpus, sample: Sample) -> None:

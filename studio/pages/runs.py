@@ -200,7 +200,7 @@ def _numbers(told: TrainReport, now: RunStatus) -> None:
     )
     speed = told.tokens_per_second
     cells[2].metric("Tokens per second", "none yet" if speed is None else f"{speed:,.0f}")
-    cells[3].metric("Training time", f"{told.seconds:,.0f} s", help="In training steps, over all resumptions.")
+    cells[3].metric("Training time", forms.duration(told.seconds), help="In training steps, over all resumptions.")
     cells[4].metric(
         "Rows", f"{told.rows:,}", help=f"{told.tokens:,} tokens, {told.truncated:,} rows cut, once through."
     )
@@ -238,9 +238,11 @@ def _axes(told: TrainReport) -> tuple[alt.X, alt.Y]:
             "step:Q",
             title="step",
             axis=alt.Axis(format="~s", tickMinStep=1),
-            scale=alt.Scale(domain=[0, told.max_steps or max(1, told.steps)], nice=False),
+            scale=alt.Scale(
+                domain=[0, told.max_steps or max(1, told.steps, *(step for step, _ in told.losses))], nice=False
+            ),
         ),
-        alt.Y("loss:Q", title="nats per token", scale=alt.Scale(zero=False)),
+        alt.Y("loss:Q", title="nats per token", axis=alt.Axis(format=".3~f"), scale=alt.Scale(zero=False)),
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from curation.corpus import Corpus, ScoreRun
 
 TEXTS = {"both": "Instruction and response", "instruction": "Instruction", "response": "Response"}
+LOOKED_AT = 50
+"""Samples of every source whose metadata is looked at for numbers."""
 ENCODERS = {
     "lexical": "Lexical (default)",
     "sentence-transformers": "Sentence-transformers model",
@@ -55,7 +57,8 @@ def _score(corpus: Corpus, where: str | None) -> None:
 
     form, command = st.columns([3, 2], gap="large")
     with form:
-        scorer, options = forms.operator_form(SCORERS, key="scorer")
+        choices = {"field": metadata_fields(corpus)}
+        scorer, options = forms.operator_form(SCORERS, key="scorer", choices=choices)
     with command:
         argv = ["score", str(corpus.path), scorer.name, *options, *_where(where)]
         needs_model = (
@@ -77,6 +80,16 @@ def _score(corpus: Corpus, where: str | None) -> None:
         forms.command_box(corpus, argv, key="score", label="Score", disabled_reason=reason, rows=corpus.count(where))
 
 
+def metadata_fields(corpus: Corpus) -> list[str]:
+    """Metadata fields that hold numbers, of the first samples of every source."""
+    found = corpus.query(
+        "SELECT DISTINCT f.key FROM (SELECT metadata FROM samples WHERE metadata IS NOT NULL "
+        f"QUALIFY row_number() OVER (PARTITION BY source ORDER BY position) <= {LOOKED_AT}) s, json_each(s.metadata) f "
+        "WHERE f.type IN ('UBIGINT', 'BIGINT', 'DOUBLE') ORDER BY 1"
+    )
+    return [str(name) for name in found["key"]]
+
+
 def has_warm_up(corpus: Corpus) -> bool:
     """Whether the corpus has a small language model of its own."""
     from curation.scorers.ifd import WARM_UP_FOLDER
@@ -85,7 +98,7 @@ def has_warm_up(corpus: Corpus) -> bool:
 
 
 def _embed(corpus: Corpus, samples: int) -> None:
-    st.caption("Vectors say which samples are alike. The map, the selector k-center and similarity search read them.")
+    st.caption("Vectors say which samples are alike. The selector k-center reads them to cover everything once.")
     form, command = st.columns([3, 2], gap="large")
     with form:
         kind = st.segmented_control(
@@ -205,7 +218,7 @@ def _scored(corpus: Corpus) -> None:
             "columns": st.column_config.ListColumn("Columns", width="medium"),
             "scored": st.column_config.NumberColumn("Scored", format="localized"),
             "unscored": st.column_config.NumberColumn("Not measured", format="localized"),
-            "reasons": st.column_config.TextColumn("Why not", width="large"),
+            "reasons": st.column_config.TextColumn("Why values are missing", width="large"),
         },
         alt="Scoring runs: parameters, columns, scored and unscored samples with reasons",
     )

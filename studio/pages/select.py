@@ -8,7 +8,7 @@ import streamlit as st
 
 from studio import forms
 from studio.pages import comparison
-from studio.pages.distribution import both
+from studio.pages.distribution import both, numeric_scores
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
@@ -37,7 +37,7 @@ def _select(corpus: Corpus, where: str | None) -> None:
     pool = corpus.count(both(where, "NOT held_out"))
     form, command = st.columns([3, 2], gap="large")
     with form:
-        selector, options = forms.operator_form(SELECTORS, key="selector")
+        selector, options = forms.operator_form(SELECTORS, key="selector", choices=_choices(corpus))
         budget, keep = _budget(pool)
         name = _name(selector, budget)
         embedding, no_vectors = _embedding(corpus) if selector.needs_vectors else ([], None)
@@ -46,11 +46,17 @@ def _select(corpus: Corpus, where: str | None) -> None:
         argv += ["--where", where] if where else []
         replaced = name in corpus.selections()
         if replaced:
-            st.caption(f"A selection {forms.plain(name)} is stored already: this one replaces it.")
+            st.caption(f"A selection {forms.plain(name)} is stored already: running this replaces it.")
         reason = no_vectors or _missing(selector, options) or ("The working set is empty." if not pool else None)
         forms.command_box(
             corpus, argv, key="select", label=f"Select {keep:,} samples", disabled_reason=reason, rows=pool
         )
+
+
+def _choices(corpus: Corpus) -> dict[str, list[str]]:
+    """What to sort by and what to draw evenly from."""
+    flags = [name for name, kind in corpus.score_columns().items() if kind == "BOOLEAN"]
+    return {"score": [n for n in numeric_scores(corpus) if n not in flags], "by": ["source", "shape", "script"]}
 
 
 def _budget(pool: int) -> tuple[str, int]:

@@ -11,7 +11,7 @@ import streamlit as st
 from curation.errors import WinnowError
 from studio import forms
 from studio.pages.conversations import conversation
-from studio.pages.distribution import ROW_PIXELS, text_columns
+from studio.pages.distribution import ROW_PIXELS, shortened, text_columns
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +35,8 @@ class SynthesisRun:
     @property
     def title(self) -> str:
         """As the list of runs shows it."""
-        return f"{self.name} · {self.model} · {self.started}"
+        replayed = self.model.startswith("replay:replies.jsonl@")
+        return f"{self.name} · {'demo answers' if replayed else self.model} · {self.started}"
 
 
 def runs(corpus: Corpus) -> list[SynthesisRun]:
@@ -129,6 +130,8 @@ def _spent(spent: Totals) -> str:
     else:
         cost = f"cost: {spent.cost_usd:,.4f} US dollars" if spent.cost_usd else "nothing paid"
     tokens = f"{shown(spent.input_tokens)} tokens in, {shown(spent.output_tokens)} tokens out"
+    if spent.input_tokens is None and spent.output_tokens is None:
+        tokens = "tokens not reported"
     return f"{spent.calls:,} calls answered, {tokens}, {cost}."
 
 
@@ -176,13 +179,16 @@ def _rejected(corpus: Corpus, run: str) -> None:
         st.caption("Nothing was rejected.")
         return
     st.dataframe(
-        rows,
+        shortened(rows),
         hide_index=True,
         row_height=ROW_PIXELS,
+        placeholder="–",
         column_config=text_columns(
-            rule=st.column_config.TextColumn("Rule", width="small"),
-            detail=st.column_config.TextColumn("What the rule saw", width="medium"),
-            seed_sample=st.column_config.TextColumn("Seed sample", width="medium"),
+            rule=st.column_config.TextColumn("Rule", width=130),
+            detail=st.column_config.TextColumn("What the rule saw", width=150),
+            seed_sample=st.column_config.TextColumn("Seed sample", width=180),
+            instruction=st.column_config.TextColumn("New instruction", width=200),
+            response=st.column_config.TextColumn("New response", width=200),
         ),
         alt="Rejected outcomes with the rule, the seed sample and the texts",
     )

@@ -59,7 +59,7 @@ def _train(corpus: Corpus, mixes: list[Path]) -> None:
         method = method_cell.selectbox("Method", list(METHODS), format_func=lambda m: METHODS[m], key="train_method")
         base, reason = _base_model(corpus)
         adapter = st.segmented_control(
-            "Train",
+            "Weights to train",
             list(ADAPTERS),
             format_func=lambda a: ADAPTERS[a],
             default="full",
@@ -86,10 +86,11 @@ def _train(corpus: Corpus, mixes: list[Path]) -> None:
             "--run",
             name,
         ]
-        if (corpus.path / "runs" / name).exists():
+        folder = corpus.path / "runs" / name
+        if folder.exists() and not runs.is_live(corpus, folder):
             st.caption(
                 f"A run {forms.plain(name)} is there already: with the same settings it goes on where it "
-                "stopped, with others it needs another name."
+                "stopped; other settings need another name."
             )
         if wrong is not None:
             forms.show_error(wrong)

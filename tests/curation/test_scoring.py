@@ -260,3 +260,26 @@ def test_planted_defects_of_the_demo_are_caught(tmp_path: Path) -> None:
         assert caught >= 0.8, (defect, caught)
     clean = [h for h, d in zip(rows["heuristics"], defects, strict=True) if d is None]
     assert np.mean([h > 0 for h in clean]) < 0.05
+
+
+def test_a_partial_run_does_not_hide_the_scores_of_an_earlier_one(corpus: Corpus) -> None:
+    score(corpus, Vowels())
+    score(corpus, Vowels(limit=9), where="response = 'queue'")
+    assert corpus.frame(["vowels"])["vowels"].to_list() == [3, None, 0, 4, 0, 5]
+
+
+@pytest.mark.parametrize("name", ["reason", "Source", " "])
+def test_a_score_may_not_be_called_like_a_column_in_any_case(corpus: Corpus, name: str) -> None:
+    with pytest.raises(WinnowError, match="can't be called"):
+        score(corpus, Metadata(field="stars", column=name))
+
+
+def test_an_infinite_score_is_no_score(corpus: Corpus, tmp_path: Path) -> None:
+    ids = corpus.frame(["id"])["id"].to_list()
+    (tmp_path / "s.csv").write_text(f"id,reward\n{ids[0]},inf\n{ids[1]},1.5\n")
+    score(corpus, File(path=str(tmp_path / "s.csv")))
+    assert corpus.frame(["reward"])["reward"].to_list()[:2] == [None, 1.5]
+
+
+def test_a_blank_filter_is_no_filter(corpus: Corpus) -> None:
+    assert score(corpus, Vowels(), where=" ").scored == 5

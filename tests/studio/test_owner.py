@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from curation.corpus import Corpus
-from curation.database import Owner, owner_of
+from curation.database import Answers, Owner, owner_of
 from curation.errors import CorpusError
 from curation.ingestion import ingest
 
@@ -153,3 +153,13 @@ def test_a_reader_waits_while_a_writer_holds_the_file(corpus: Corpus) -> None:
     reader.wait(timeout=30)
     time.sleep(0.2)
     assert counted == [50]
+
+
+def test_a_request_that_is_sent_again_is_done_once(corpus: Corpus) -> None:
+    answers = Answers(corpus.database.hold(), corpus.path)
+    body = json.dumps(
+        {"request": "r1", "statements": [["INSERT INTO held_out VALUES ('x', now()::TIMESTAMP)", []]], "frames": {}}
+    )
+    assert answers.to(body.encode()) == answers.to(body.encode())
+    assert corpus.query("SELECT count(*) AS n FROM held_out").item() == 1
+    corpus.database.release()
