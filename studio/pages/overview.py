@@ -198,8 +198,8 @@ def _lengths(corpus: Corpus) -> None:
     with chart:
         st.altair_chart(_bars(bins), alt=f"Histogram of tokens per conversation, median {shape.median:,.0f}")
         st.caption(f"Tokens per conversation, {counted}{said}.")
-            if not whole:
-                st.caption("The others came later: run the scorer length again, it measures only those.")
+        if not whole:
+            st.caption("The others came later: run the scorer length again, it measures only those.")
 
 
 def _bars(bins: pl.DataFrame) -> Any:
