@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,8 @@ class Corpus:
             raise self._bad_sql(error) from None
 
     def _bad_sql(self, error: duckdb.Error) -> CorpusError:
-        message = " ".join(str(error).split("\n\n")[0].split("\n")[0:2]).strip()
+        message = str(error).split("\n")[0].split(" in FROM clause!")[0]
+        message = re.sub(r"^(Binder|Catalog|Conversion|Parser|Permission|Invalid Input) Error: ", "", message).strip()
         known = ", ".join(self.database.run("SELECT column_name FROM (DESCRIBE everything)")["column_name"])
         return CorpusError(f"The filter does not work: {message}", fix=f"use SQL over these columns: {known}")
 

@@ -13,13 +13,14 @@ Row = dict[str, Any]
 
 def as_messages(sample: Sample) -> Row | str:
     """`messages`, and `tools` where there are some: TRL's conversational language modeling."""
-    return {"messages": _turns(sample.messages), **_tools(sample)}
+    return _nothing_to_learn(sample) or {"messages": _turns(sample.messages), **_tools(sample)}
 
 
 def as_prompt_completion(sample: Sample) -> Row | str:
     """`prompt` and `completion` as turns: TRL's conversational prompt-completion."""
-    if not _answered(sample):
-        return "it has no answer"
+    reason = _nothing_to_learn(sample) or _unanswered(sample)
+    if reason:
+        return reason
     return {"prompt": _turns(sample.messages[:-1]), "completion": _turns(sample.messages[-1:]), **_tools(sample)}
 
 
@@ -27,26 +28,24 @@ def as_preference(sample: Sample) -> Row | str:
     """`prompt`, `chosen` and `rejected` as turns: TRL's conversational preference."""
     if not sample.rejected:
         return "it is not a preference pair"
-    split = max((i for i, m in enumerate(sample.messages) if m.role == "user"), default=-1) + 1
-    if not 0 < split < len(sample.messages):
-        return "it has no answer"
+    split = _chosen_from(sample.messages, sample.rejected)
+    if isinstance(split, str):
+        return split
     prompt, chosen = sample.messages[:split], sample.messages[split:]
     return {"prompt": _turns(prompt), "chosen": _turns(chosen), "rejected": _turns(sample.rejected), **_tools(sample)}
 
 
 def as_alpaca(sample: Sample) -> Row | str:
     """`instruction`, `input`, `output`; `system` and `history` where there are some."""
-    if not _answered(sample) or sample.messages[-1].tool_calls or any(m.role == "tool" for m in sample.messages):
-        return "it has no answer" if not _answered(sample) else "it calls tools"
+    reason = _nothing_to_learn(sample) or _unanswered(sample) or _beyond_alpaca(sample)
+    if reason:
+        return reason
     system = [m.content for m in sample.messages if m.role == "system"]
     turns = [m.content for m in sample.messages if m.role != "system"]
-    roles = [m.role for m in sample.messages if m.role != "system"]
-    if roles != ["user", "assistant"] * (len(roles) // 2):
-        return "its turns do not alternate"
     instruction, extra = _split_input(turns[-2], sample)
     row: Row = {"instruction": instruction, "input": extra, "output": turns[-1]}
     if system:
-        row["system"] = "\n\n".join(system)
+        row["system"] = system[0]
     if len(turns) > 2:
         row["history"] = [[turns[i], turns[i + 1]] for i in range(0, len(turns) - 2, 2)]
     return row
@@ -54,6 +53,13 @@ def as_alpaca(sample: Sample) -> Row | str:
 
 def as_sharegpt(sample: Sample) -> Row | str:
     """`conversations` of `from` and `value`; `tools` where there are some."""
+    reason = _nothing_to_learn(sample)
+    if reason:
+        return reason
+    if any(m.reasoning for m in sample.messages):
+        return "it has reasoning, which the format can't hold"
+    if any(m.tool_calls and m.content for m in sample.messages):
+        return "it has text beside a tool call, which the format can't hold"
     row: Row = {"conversations": [_sharegpt(m) for m in sample.messages]}
     return {**row, **({"tools": sample.tools} if sample.tools else {})}
 
@@ -67,8 +73,53 @@ FORMATS: dict[str, Callable[[Sample], Row | str]] = {
 }
 
 
-def _answered(sample: Sample) -> bool:
-    return len(sample.messages) > 1 and sample.messages[-1].role == "assistant"
+def _nothing_to_learn(sample: Sample) -> str | None:
+    """Why a model should not imitate this sample; null if it should."""
+    if sample.label is False:
+        return "it is labelled undesirable"
+    answer = next((m for m in reversed(sample.messages) if m.role == "assistant"), None)
+    if answer is None:
+        return "it has no answer"
+    return None if answer.content.strip() or answer.tool_calls else "its answer is empty"
+
+
+def _unanswered(sample: Sample) -> str | None:
+    answered = len(sample.messages) > 1 and sample.messages[-1].role == "assistant"
+    return None if answered else "it has no answer"
+
+
+def _beyond_alpaca(sample: Sample) -> str | None:
+    if any(m.tool_calls or m.role == "tool" for m in sample.messages):
+        return "it calls tools"
+    if sample.tools:
+        return "it has tools, which the format can't hold"
+    if any(m.reasoning for m in sample.messages):
+        return "it has reasoning, which the format can't hold"
+    roles = [m.role for m in sample.messages]
+    if "system" in roles[1:]:
+        return "its system message does not come first"
+    rest = roles[1:] if roles[0] == "system" else roles
+    return None if rest == ["user", "assistant"] * (len(rest) // 2) else "its turns do not alternate"
+
+
+def _chosen_from(messages: Sequence[Message], rejected: Sequence[Message]) -> int | str:
+    """Where the chosen side begins: a sample keeps only that both sides follow the same prompt.
+
+    Sides that go on over several questions have the same roles; else both answer the last question.
+    """
+    roles, others = [m.role for m in messages], [m.role for m in rejected]
+    if others[0] != "assistant":
+        return "its rejected side does not begin with an answer"
+    if "user" in others:
+        split = len(roles) - len(others)
+        alike = split > 0 and roles[split:] == others
+        return split if alike else "its chosen and rejected turns can't be told apart from the prompt"
+    split = max((i for i, role in enumerate(roles) if role == "user"), default=-1) + 1
+    if not 0 < split < len(roles):
+        return "it has no answer"
+    # With tool calls after the question, the rejected side may begin at any of the chosen side's answers.
+    alike = roles[split:] == others or roles[split:].count("assistant") == 1
+    return split if alike else "its chosen and rejected turns can't be told apart from the prompt"
 
 
 def _turns(messages: Sequence[Message]) -> list[Row]:

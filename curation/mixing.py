@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from curation.corpus import SAMPLE_COLUMNS, Corpus
+from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
 from curation.formats import FORMATS
+from curation.mix_files import MixFiles, Written, made, replace
+from curation.names import checked_name
 from curation.operators import translated
 from curation.progress import Progress, silent
-from curation.sample import from_row
+from curation.twins import with_twins
 
 EVAL_ROWS = 200
-"""Samples to evaluate on where none are held out."""
+"""Samples to evaluate on, at most, where none are held out or none of those fits the format."""
 
 RANDOM_MARGIN = 1.3
 """Text in random.jsonl per text in train.jsonl: the trainer cuts it to the token with its own tokenizer."""
@@ -42,7 +42,9 @@ class Part(BaseModel):
     selection: str | None = Field(None, description="A stored selection; its best samples come first")
     where: str | None = Field(None, description="Or a SQL condition; samples come in an order drawn by the seed")
     rows: int | None = Field(None, ge=1, description="Exactly so many samples")
-    weight: float | None = Field(None, gt=0, description="Or a share, relative to the other parts' weights")
+    weight: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Or a share, relative to the other parts' weights"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Part:
@@ -89,11 +91,13 @@ def load_mix(path: Path) -> Mix:
         OperatorError: a field is wrong.
     """
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CorpusError(
             f"The mix {path} can't be read: {error}.", fix="give a JSON file with name and parts"
         ) from None
+    if not isinstance(fields, dict):
+        raise CorpusError(f"The mix {path} holds no JSON object.", fix='write {"name": ..., "parts": [...]}')
     return build_mix(fields)
 
 
@@ -115,27 +119,26 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
     Raises:
         CorpusError: a selection is missing, a part has fewer samples than it should give, or nothing fits the format.
     """
+    checked_name("mix", mix.name)
     if mix.format not in FORMATS:
         raise unknown("format", mix.format, FORMATS, CorpusError)
     folder = folder or corpus.path / "mixes" / mix.name
-    folder.mkdir(parents=True, exist_ok=True)
     progress(0, 4, "choosing the rows")
-    ids, given = _chosen(corpus, mix)
-    written = _Files(corpus, folder, FORMATS[mix.format])
-    train = written.write("train", shuffled(ids, mix.seed))
-    if not train.rows:
-        reasons = "; ".join(f"{reason}: {n:,}" for reason, n in train.skipped.items()) or "the parts are empty"
-        raise CorpusError(
-            f"No sample of the mix fits the format {mix.format!r} ({reasons}).", fix="choose another --format"
-        )
+    held = corpus.query("SELECT id FROM held_out")["id"].to_list()
+    unfair = with_twins(corpus, held)
+    pools = [_part_ids(corpus, part, mix.seed) for part in mix.parts]
+    twins = len(set().union(*pools) & (unfair - set(held)))
+    ids, given = _chosen(corpus, mix, [[i for i in pool if i not in unfair] for pool in pools])
+    written = MixFiles(corpus, made(folder), FORMATS[mix.format])
+    train = _train(written, mix, ids)
     progress(1, 4, f"train.jsonl: {train.rows:,} rows")
-    held, note = _evaluation(corpus, ids, mix.seed)
-    evaluation = written.write("eval", held)
+    evaluation, note = _evaluation(written, mix, held, ids, train)
     progress(2, 4, f"eval.jsonl: {evaluation.rows:,} rows")
-    others = _random(corpus, mix, set(held))
-    baseline = written.write("random", others, enough_characters=int(train.characters * RANDOM_MARGIN))
+    others = _random(corpus, mix, unfair | with_twins(corpus, evaluation.ids))
+    enough = int(train.characters * RANDOM_MARGIN)
+    baseline = written.write("random", others, lambda rows, characters: characters >= enough)
     progress(3, 4, f"random.jsonl: {baseline.rows:,} rows")
-    notes = tuple(n for n in (note, _random_note(train, baseline)) if n)
+    notes = tuple(n for n in (_twins_note(twins), note, _random_note(train, baseline)) if n)
     manifest = {
         "name": mix.name,
         "format": mix.format,
@@ -144,7 +147,7 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
         "parts": given,
         "by_source": train.by_source,
         "skipped": train.skipped,
-        "tokens": _tokens(corpus, ids),
+        "tokens": _tokens(corpus, train.ids),
         "scores": [json.loads(run.operator) | {"model": run.model} for run in corpus.score_runs()],
         "files": {
             f.name: {"rows": f.rows, "characters": f.characters, "sha256": f.sha256}
@@ -153,7 +156,7 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
         "notes": notes,
     }
     text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True)
-    _replace(folder / "manifest.json", [text.encode() + b"\n"])
+    replace(folder / "manifest.json", [text.encode() + b"\n"])
     corpus.save_mix(mix.name, text)
     progress(4, 4, f"{mix.name}: {train.rows:,} rows")
     return ExportReport(
@@ -169,14 +172,24 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
     )
 
 
+def _train(written: MixFiles, mix: Mix, ids: Sequence[str]) -> Written:
+    if not ids:
+        raise CorpusError("The parts of the mix have no samples.", fix="give a part that has some")
+    train = written.write("train", shuffled(ids, mix.seed), at_least=1)
+    if not train.rows:
+        reasons = "; ".join(f"{reason}: {n:,}" for reason, n in train.skipped.items())
+        raise CorpusError(
+            f"No sample of the mix fits the format {mix.format!r} ({reasons}).", fix="choose another --format"
+        )
+    return train
+
+
 def shuffled(ids: Iterable[str], seed: int) -> list[str]:
     """Ids in an order that depends on the seed and on nothing else: not on how they came."""
     return sorted(ids, key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest())
 
 
-def _chosen(corpus: Corpus, mix: Mix) -> tuple[list[str], list[dict[str, Any]]]:
-    held = set(corpus.query("SELECT id FROM held_out")["id"])
-    pools = [_part_ids(corpus, part, mix.seed, held) for part in mix.parts]
+def _chosen(corpus: Corpus, mix: Mix, pools: Sequence[Sequence[str]]) -> tuple[list[str], list[dict[str, Any]]]:
     taken: dict[str, None] = {}
     rows = [0] * len(mix.parts)
     for place, part in enumerate(mix.parts):
@@ -185,8 +198,8 @@ def _chosen(corpus: Corpus, mix: Mix) -> tuple[list[str], list[dict[str, Any]]]:
         fresh = [i for i in pools[place] if i not in taken]
         if part.rows is not None and len(fresh) < part.rows:
             raise CorpusError(
-                f"{part.rows:,} are asked for of {part.selection or part.where!r}, which has {len(fresh):,} left.",
-                fix=f"ask for at most {len(fresh)} rows",
+                f"{part.rows:,} are asked for of {_called(part)!r}, which has {len(fresh):,} left.",
+                fix=f"ask for at most {len(fresh)} rows" if fresh else "leave the part out",
             )
         rows[place] = len(fresh) if part.rows is None else part.rows
         taken.update(dict.fromkeys(fresh[: rows[place]]))
@@ -201,23 +214,45 @@ def _chosen(corpus: Corpus, mix: Mix) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _weighted(parts: Sequence[Part], pools: Sequence[Sequence[str]], taken: set[str]) -> dict[int, list[str]]:
-    """Place of each weighted part -> its samples; they grow together until the first is used up."""
-    fresh: dict[int, list[str]] = {}
-    for place, part in enumerate(parts):
-        if part.weight is not None:
-            fresh[place] = [i for i in pools[place] if i not in taken]
-            taken.update(fresh[place])
-    weights = {place: parts[place].weight or 0.0 for place in fresh}
-    unit = min((len(ids) / weights[place] for place, ids in fresh.items()), default=0.0)
-    return {place: ids[: round(unit * weights[place])] for place, ids in fresh.items()}
+    """Place of each weighted part -> its samples; they take turns by weight until the first is used up.
+
+    A sample that several parts have goes to the one whose turn it is, so that no part starves another, whichever is
+    written first.
+    """
+    weights = {place: part.weight for place, part in enumerate(parts) if part.weight is not None}
+    fresh = {place: iter(pools[place]) for place in weights}
+    given: dict[int, list[str]] = {place: [] for place in weights}
+    while weights:
+        turn = min(weights, key=lambda p: ((len(given[p]) + 1) / weights[p], _called(parts[p])))
+        following = next((i for i in fresh[turn] if i not in taken), None)
+        if following is None:
+            break
+        given[turn].append(following)
+        taken.add(following)
+    for place, ids in given.items():
+        if not ids:
+            raise _starved(parts[place], parts[turn], empty=not pools[place])
+    return given
 
 
-def _part_ids(corpus: Corpus, part: Part, seed: int, held: set[str]) -> list[str]:
+def _starved(part: Part, used_up: Part, *, empty: bool) -> CorpusError:
+    if part != used_up:
+        return CorpusError(
+            f"The part {_called(part)!r} gets no sample: {_called(used_up)!r} is used up before its first turn.",
+            fix="give weights that are less far apart, or rows instead",
+        )
+    why = "it has none that are not held out" if empty else "the other parts took them all"
+    return CorpusError(f"The part {_called(part)!r} has no sample left to give: {why}.", fix="leave it out")
+
+
+def _called(part: Part) -> str:
+    return part.selection or part.where or ""
+
+
+def _part_ids(corpus: Corpus, part: Part, seed: int) -> list[str]:
     if part.selection is not None:
-        ids = corpus.selection(part.selection).ids
-    else:
-        ids = shuffled(corpus.frame(["id"], where=part.where)["id"].to_list(), seed)
-    return [i for i in ids if i not in held]
+        return corpus.selection(part.selection).ids
+    return shuffled(corpus.frame(["id"], where=part.where)["id"].to_list(), seed)
 
 
 def _described(corpus: Corpus, part: Part) -> dict[str, Any]:
@@ -232,20 +267,33 @@ def _described(corpus: Corpus, part: Part) -> dict[str, Any]:
     }
 
 
-def _evaluation(corpus: Corpus, taken: Sequence[str], seed: int) -> tuple[list[str], str | None]:
-    held = corpus.query("SELECT id FROM held_out")["id"].to_list()
-    if held:
-        return shuffled(held, 0), None
-    inside = set(taken)
-    rest = [i for i in shuffled(corpus.frame(["id"])["id"].to_list(), 0) if i not in inside]
-    chosen = rest[:EVAL_ROWS]
-    advice = f"set some aside before selecting: winnow hold-out {corpus.path} {EVAL_ROWS}"
-    if not chosen:
-        return [], f"eval.jsonl is empty, as the mix took every sample; {advice}"
-    return (
-        chosen,
-        f"eval.jsonl has {len(chosen)} samples that the mix left, which is not the same as held out; {advice}",
-    )
+def _evaluation(
+    written: MixFiles, mix: Mix, held: Sequence[str], ids: Sequence[str], train: Written
+) -> tuple[Written, str | None]:
+    """What is held out; where nothing of it fits the format, samples that the mix left, and a note that says so."""
+    evaluation = written.write("eval", shuffled(held, 0))
+    if evaluation.rows:
+        return evaluation, None
+    corpus = written.corpus
+    seen = with_twins(corpus, ids) | set(held)
+    every = corpus.frame(["id"])["id"].to_list()
+    most = max(1, min(EVAL_ROWS, train.rows // 10)) if held else EVAL_ROWS
+    left = [i for i in shuffled(every, 0) if i not in seen]
+    evaluation = written.write("eval", left, lambda rows, characters: rows >= most)
+    more = min(len(held) + max(1, min(EVAL_ROWS, len(every) // 10)), max(1, len(every) - 1))
+    advice = f"set some aside before selecting: winnow hold-out {corpus.path} {more}"
+    why = f"none of the {len(held):,} held-out samples fits the format {mix.format}" if held else ""
+    if evaluation.rows:
+        found = (
+            f"eval.jsonl has {evaluation.rows} samples that the mix left, which is not the same as held out; {advice}"
+        )
+        return evaluation, f"{why}: {found}" if why else found
+    rest = f"the mix left none that fits the format {mix.format}" if left else "the mix took every sample"
+    return evaluation, f"eval.jsonl is empty, as {why + ' and ' if why else ''}{rest}; {advice}"
+
+
+def _twins_note(n: int) -> str | None:
+    return f"{n:,} samples of the parts are left out: they ask what a held-out sample asks" if n else None
 
 
 def _random(corpus: Corpus, mix: Mix, without: set[str]) -> list[str]:
@@ -255,7 +303,7 @@ def _random(corpus: Corpus, mix: Mix, without: set[str]) -> list[str]:
     return [i for i in shuffled(pool, mix.seed + 1) if i not in without]
 
 
-def _random_note(train: _Written, baseline: _Written) -> str | None:
+def _random_note(train: Written, baseline: Written) -> str | None:
     if baseline.characters >= train.characters:
         return None
     size = f"{baseline.characters:,} characters where train.jsonl has {train.characters:,}"
@@ -274,71 +322,3 @@ def _tokens(corpus: Corpus, ids: Sequence[str]) -> dict[str, Any]:
     if counted[1]:
         return {"train": None, "reason": f"{counted[1]} samples are not counted; winnow score {corpus.path} length"}
     return {"train": counted[0], "by": "the scorer length"}
-
-
-@dataclass(frozen=True)
-class _Written:
-    name: str
-    rows: int
-    characters: int
-    sha256: str
-    by_source: dict[str, int]
-    skipped: dict[str, int]
-
-
-@dataclass(frozen=True)
-class _Files:
-    """Writes one file after another in one format."""
-
-    corpus: Corpus
-    folder: Path
-    format: Callable[..., dict[str, Any] | str]
-
-    def write(self, name: str, ids: Sequence[str], enough_characters: int | None = None) -> _Written:
-        sources: Counter[str] = Counter()
-        skipped: Counter[str] = Counter()
-        characters = 0
-        lines: list[bytes] = []
-        for start in range(0, len(ids), 10_000):
-            for sample_id, sample in self._samples(ids[start : start + 10_000]):
-                row = self.format(sample)
-                if isinstance(row, str):
-                    skipped[row] += 1
-                    continue
-                lines.append(json_line({"id": sample_id, **row, "source": sample.source}))
-                sources[sample.source] += 1
-                characters += len(sample.instruction) + len(sample.response)
-                if enough_characters is not None and characters >= enough_characters:
-                    break
-            if enough_characters is not None and characters >= enough_characters:
-                break
-        digest = _replace(self.folder / f"{name}.jsonl", lines)
-        return _Written(name, len(lines), characters, digest, dict(sorted(sources.items())), dict(skipped))
-
-    def _samples(self, ids: Sequence[str]) -> Iterable[tuple[str, Any]]:
-        wanted = pl.DataFrame({"id": list(ids)}, schema={"id": pl.String}).with_row_index("place")
-        columns = ", ".join(f'everything."{c}"' for c in SAMPLE_COLUMNS)
-        frame = self.corpus.database.run(
-            f"SELECT {columns} FROM everything JOIN wanted USING (id) ORDER BY place", frames={"wanted": wanted}
-        )
-        for row in frame.iter_rows(named=True):
-            yield row["id"], from_row(row)
-
-
-def json_line(row: Mapping[str, Any]) -> bytes:
-    """A row as one line of JSON in UTF-8."""
-    try:
-        return orjson.dumps(row) + b"\n"
-    except (orjson.JSONEncodeError, TypeError):  # a lone surrogate: only ASCII escapes can say it
-        return json.dumps(row).encode() + b"\n"
-
-
-def _replace(path: Path, lines: Sequence[bytes]) -> str:
-    digest = hashlib.sha256()
-    partial = path.with_name(f".{path.name}")
-    with partial.open("wb") as file:
-        for line in lines:
-            file.write(line)
-            digest.update(line)
-    partial.replace(path)
-    return digest.hexdigest()

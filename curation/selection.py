@@ -11,8 +11,10 @@ import polars as pl
 
 from curation.corpus import Corpus, quoted, run_id
 from curation.errors import CorpusError, OperatorError, unknown
+from curation.names import checked_name
 from curation.operators import Pool, Selection, Selector
 from curation.progress import Progress, silent
+from curation.twins import QUESTION, with_twins
 from curation.vectors import vectors_of
 
 
@@ -61,7 +63,7 @@ def select(
         selector: with its parameters.
         budget: samples to keep: a number, or a share of the pool such as "5%".
         name: what to call it.
-        where: the working set; the whole corpus when null. Held-out samples are never candidates.
+        where: the working set; the whole corpus when null. Held-out samples and their twins are never candidates.
         embedding: for selectors that need vectors; the only or the latest one when null.
         progress: told the steps.
 
@@ -69,8 +71,7 @@ def select(
         CorpusError: a column or embedding is missing, or the pool is smaller than the budget.
         OperatorError: the budget is no number.
     """
-    if not name.strip():
-        raise CorpusError("A selection needs a name.", fix="add --name NAME")
+    checked_name("selection", name)
     progress(0, 3, "reading the pool")
     pool, left = _pool(corpus, selector, where, embedding)
     keep = samples_in(budget, len(pool))
@@ -79,7 +80,7 @@ def select(
             f"{keep:,} samples are asked for, but the pool has only {len(pool):,}.", fix=f"ask for at most {len(pool)}"
         )
     progress(1, 3, f"{selector.name}: choosing {keep:,} of {len(pool):,} samples")
-    chosen = checked(selector, selector.select(pool, keep), pool, keep)
+    chosen = checked(selector, _select(selector, pool, keep), pool, keep)
     rejected = {**chosen.rejected, **left}
     progress(2, 3, "storing the selection")
     corpus.save_selection(name, selector.spec_json(), where, len(pool), chosen.ids, rejected)
@@ -96,7 +97,7 @@ def samples_in(budget: int | float | str, pool: int) -> int:
     text = str(budget).strip().replace("_", "").replace(",", "")
     try:
         keep = round(float(text[:-1]) / 100 * pool) if text.endswith("%") else int(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         keep = 0
     if keep < 1:
         raise OperatorError(
@@ -122,6 +123,19 @@ def checked(selector: Selector, chosen: Selection, pool: Pool, budget: int) -> S
     return chosen
 
 
+def _select(selector: Selector, pool: Pool, keep: int) -> Selection:
+    try:
+        return selector.select(pool, keep)
+    except pl.exceptions.PolarsError:
+        nested = [c for c in selector.needs if pool.frame[c].dtype.is_nested()]
+        if not nested:
+            raise
+        raise OperatorError(
+            f"{selector.name} can't use the column {nested[0]!r}: it holds lists.",
+            fix="choose a column of plain values, such as source",
+        ) from None
+
+
 def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str | None) -> tuple[Pool, dict[str, str]]:
     known = corpus.columns()
     for column in selector.needs:
@@ -130,7 +144,9 @@ def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str 
     columns = list(dict.fromkeys(["id", "source", *selector.needs, "held_out"]))
     frame = corpus.frame(columns, where=where).sort("id")
     left = dict.fromkeys(frame.filter("held_out")["id"], "held out for evaluation")
-    frame = frame.filter(~pl.col("held_out"))
+    twins = with_twins(corpus, corpus.query("SELECT id FROM held_out")["id"]) - left.keys()
+    left |= dict.fromkeys((i for i in frame["id"] if i in twins), "it asks what a held-out sample asks")
+    frame = frame.filter(~pl.col("id").is_in(list(left)))
     if frame.is_empty():
         raise CorpusError("No sample is in the pool.", fix="widen the filter, or ingest more files")
     if not selector.needs_vectors:
@@ -155,12 +171,14 @@ def unscored_column(corpus: Corpus, column: str) -> CorpusError:
 def hold_out(corpus: Corpus, budget: int | float | str, *, seed: int = 0) -> HoldOutReport:
     """Set samples aside for evaluation, each source with its share, before anything is chosen.
 
+    Samples that ask the same are held out together. The number is exact where it can be: a group that is larger than
+    what is still missing is passed over, and taken only if nothing smaller is left, which then exceeds the number.
     Which ones depends on the seed and the ids alone. Asking for as many as are held out already changes nothing.
 
     Raises:
-        OperatorError: the budget is no number of samples, or more than there are.
+        OperatorError: the budget is no number of samples, or more than there are, or every sample asks the same.
     """
-    frame = corpus.frame(["id", "source", "held_out"])
+    frame = corpus.query(f"SELECT id, source, held_out, {QUESTION} AS question FROM everything")
     keep = samples_in(budget, frame.height)
     if keep >= frame.height:
         raise OperatorError(f"{keep:,} of {frame.height:,} samples can't be held out.", fix="leave some to select from")
@@ -169,12 +187,32 @@ def hold_out(corpus: Corpus, budget: int | float | str, *, seed: int = 0) -> Hol
         pl.Series("draw", [run_id(str(seed), i) for i in frame["id"]]), pl.len().over("source").alias("size")
     ).with_columns((pl.col("draw").rank("ordinal").over("source") - 0.5).truediv("size").alias("place"))
     free = ranked.filter(~pl.col("held_out")).sort("place", "draw")
-    new = free["id"].head(max(0, keep - before)).to_list()
+    groups = free.group_by("question", maintain_order=True).agg("id")["id"].to_list()
+    new = _whole_groups(groups, max(0, keep - before))
+    if before + len(new) == frame.height:
+        raise OperatorError(
+            f"With {keep:,} held out nothing would be left: samples that ask the same are held out together.",
+            fix="hold out fewer, or ingest samples that ask something else",
+        )
     corpus.hold_out(new)
     by_source = corpus.query(
         "SELECT source, count(*) AS n FROM everything WHERE held_out GROUP BY source ORDER BY source"
     )
     return HoldOutReport(len(new), before + len(new), dict(by_source.iter_rows()))
+
+
+def _whole_groups(groups: Sequence[Sequence[str]], wanted: int) -> list[str]:
+    taken: list[str] = []
+    passed: list[Sequence[str]] = []
+    for group in groups:
+        if len(taken) + len(group) <= wanted:
+            taken.extend(group)
+        else:
+            passed.append(group)
+    if len(taken) < wanted:
+        smallest = min(passed, key=len)
+        taken.extend(smallest)
+    return taken
 
 
 @dataclass(frozen=True)

@@ -466,9 +466,8 @@ def synthesize(
     "parts",
     multiple=True,
     metavar="SELECTION[=ROWS|=xWEIGHT]",
-    help="A selection, all of it, so many rows, or a weight such as x2",
+    help="A selection, all of it, so many rows, or a weight such as x2; or where:SQL, all samples that meet it",
 )
-@click.option("--where-part", "conditions", multiple=True, metavar="SQL[=ROWS]", hidden=True)
 @click.option(
     "--format",
     "format_name",
@@ -483,7 +482,6 @@ def export(
     mix: str,
     out: Path | None,
     parts: tuple[str, ...],
-    conditions: tuple[str, ...],
     format_name: str,
     seed: int,
     as_json: bool,
@@ -494,7 +492,7 @@ def export(
     from studio.mixes import recipe
 
     opened = Corpus(corpus)
-    wanted = recipe(mix, parts, format_name, seed)
+    wanted = recipe(mix, parts, format_name, seed, opened.selections())
     perform(
         opened.path,
         as_json,

@@ -15,6 +15,8 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,9 +66,14 @@ class Job:
 
 def command_line(argv: Sequence[str]) -> str:
     """A command as one types it in a shell."""
-    import shlex
+    return " ".join(_quoted(word) for word in ("winnow", *argv))
 
-    return shlex.join(["winnow", *argv])
+
+def _quoted(word: str) -> str:
+    # A filter has single quotes inside: double ones around it read better than the shell's way out.
+    if "'" in word and not re.search(r'[$`"\\!\n]', word):
+        return f'"{word}"'
+    return shlex.quote(word)
 
 
 def job_id(argv: Sequence[str]) -> str:

@@ -2,46 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from curation.errors import OperatorError
 from curation.mixing import Mix, build_mix, load_mix
 
+WHERE = "where:"
 
-def recipe(mix: str, parts: Sequence[str], format_name: str, seed: int) -> Mix:
+
+def recipe(mix: str, parts: Sequence[str], format_name: str, seed: int, selections: Collection[str] = ()) -> Mix:
     """The mix that is meant: a JSON file, the parts given, or the selection of that name.
+
+    Args:
+        mix: a JSON file, or a name.
+        parts: as `part_of` takes them.
+        format_name: what to write the rows in; a JSON file has its own.
+        seed: of the order; a JSON file has its own.
+        selections: names that exist, which may hold a `=` themselves.
 
     Raises:
         WinnowError: the file can't be read, or a part is not understood.
     """
     if mix.endswith(".json"):
         return load_mix(Path(mix))
-    given = [_part(text) for text in parts] or [{"selection": mix}]
+    given = [part_of(text, selections) for text in parts] or [{"selection": mix}]
     return build_mix({"name": mix, "parts": given, "format": format_name, "seed": seed})
 
 
-def _part(text: str) -> dict[str, Any]:
-    """`NAME`, `NAME=500` (rows) or `NAME=x2` (weight); `where:SQL` in place of a name is a condition."""
-    source, _, amount = text.rpartition("=") if _has_amount(text) else (text, "", "")
-    part: dict[str, Any] = (
-        {"where": source.removeprefix("where:")} if source.startswith("where:") else {"selection": source}
-    )
+def part_of(text: str, selections: Collection[str] = ()) -> dict[str, Any]:
+    """`NAME`, `NAME=500` (rows), `NAME=x2` (weight), or `where:SQL`: every sample that meets the condition.
+
+    Raises:
+        OperatorError: what follows `=` is no amount.
+    """
+    if text in selections:
+        return {"selection": text}
+    if text.startswith(WHERE):
+        return {"where": _condition(text)}
+    name, is_split, amount = text.rpartition("=")
+    if not is_split:
+        return {"selection": text}
     if amount.startswith("x"):
-        part["weight"] = _number(amount[1:], text)
-    elif amount:
-        part["rows"] = int(_number(amount, text))
-    return part
+        return {"selection": name, "weight": _weight(amount[1:], text)}
+    return {"selection": name, "rows": _rows(amount, text)}
 
 
-def _has_amount(text: str) -> bool:
-    tail = text.rpartition("=")[2]
-    return "=" in text and tail.removeprefix("x").replace(".", "", 1).isdigit()
+def _condition(text: str) -> str:
+    condition = text.removeprefix(WHERE).strip()
+    if not condition:
+        raise OperatorError(f"--part {text!r} has no condition.", fix="write --part \"where:source = 'a'\"")
+    return condition
 
 
-def _number(text: str, part: str) -> float:
+def _rows(amount: str, part: str) -> int:
+    if amount.isdecimal() and len(amount) < 16 and int(amount) > 0:
+        return int(amount)
+    raise OperatorError(
+        f"--part {part!r}: {amount!r} is no number of rows.", fix="write NAME, NAME=500 (rows) or NAME=x2 (weight)"
+    )
+
+
+def _weight(amount: str, part: str) -> float:
     try:
-        return float(text)
+        weight = float(amount)
     except ValueError:
-        raise OperatorError(f"--part {part!r} has no number after =.", fix="write NAME, NAME=500 or NAME=x2") from None
+        weight = 0.0
+    if 0 < weight < float("inf"):
+        return weight
+    raise OperatorError(
+        f"--part {part!r}: {amount!r} is no weight.", fix="write NAME, NAME=500 (rows) or NAME=x2 (weight)"
+    )

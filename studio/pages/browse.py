@@ -115,12 +115,16 @@ def _samples(corpus: Corpus) -> None:
         return
     left, right = st.columns([11, 9], gap="small")
     with left:
-        number = _page_number(matching, f"{wanted}|{order}")
+        # The caption stands above: the toolbar of a table with a chosen cell covers what is there.
+        caption, table, pages = st.container(), st.container(), st.container()
+        with pages:
+            number = _page_number(matching, f"{wanted}|{order}")
         frame = page_of(corpus, scores, wanted, order, number)
         view = hashlib.sha256(f"{wanted}|{order}|{number}|{scores}".encode()).hexdigest()[:10]
-        chosen = _table(corpus, frame, scores, view)
+        with table:
+            chosen = _table(corpus, frame, scores, view)
         first = (number - 1) * ROWS
-        st.caption(f"Rows {first + 1:,} to {first + frame.height:,} of {matching:,}. Click a row to read it.")
+        caption.caption(f"Rows {first + 1:,} to {first + frame.height:,} of {matching:,}. Click a row to read it.")
     with right, st.container(height=HEIGHT, border=True):
         _read(corpus, _shown(chosen, frame, view))
 

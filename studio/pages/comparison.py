@@ -155,12 +155,12 @@ def _scores(compared: Comparison, names: list[str]) -> None:
     if compared.scores.is_empty():
         st.caption("No score yet: run a scorer on the Score page.")
         return
-    numbers = {name: st.column_config.NumberColumn(name, format="%.4g", width=84) for name in ("pool", *names)}
+    numbers = {name: st.column_config.NumberColumn(name, format="%.4g", width=70) for name in ("pool", *names)}
     st.dataframe(
         score_table(compared, names),
         hide_index=True,
         height="content",
-        column_config={"column": st.column_config.TextColumn("Score", width=140), **numbers},
+        column_config={"column": st.column_config.TextColumn("Score", width=130), **numbers},
         alt="Mean of every score in the pool and in each selection",
     )
 

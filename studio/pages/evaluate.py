@@ -176,13 +176,13 @@ def result_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
 def _columns(first: str) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     return {
-        "source": st.column_config.TextColumn(first, width=130),
-        "examples": number("Examples", format="localized", width=78),
-        "base": number("Base", format="%.4f", width=78),
-        "trained": number("Trained", format="%.4f", width=78),
-        "random": number("Random", format="%.4f", width=78, help="Trained on random samples of as many tokens."),
-        "difference": number("Difference", format="%+.4f", width=78, help="Trained minus random; negative is better."),
-        "interval": st.column_config.TextColumn("95 % interval", width=150, help="Empty with fewer than 10 examples."),
+        "source": st.column_config.TextColumn(first, width=104),
+        "examples": number("Examples", format="localized", width=66),
+        "base": number("Base", format="%.4f", width=58),
+        "trained": number("Trained", format="%.4f", width=58),
+        "random": number("Random", format="%.4f", width=58, help="Trained on random samples of as many tokens."),
+        "difference": number("Difference", format="%+.4f", width=72, help="Trained minus random; negative is better."),
+        "interval": st.column_config.TextColumn("95 % interval", width=126, help="Empty with fewer than 10 examples."),
         "verdict": st.column_config.TextColumn("Verdict", width="large"),
     }
 

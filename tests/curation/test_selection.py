@@ -7,7 +7,9 @@ import pytest
 from curation.corpus import Corpus
 from curation.embedding import add_vectors
 from curation.errors import CorpusError, OperatorError
+from curation.names import checked_name
 from curation.operators import Pool, Selector
+from curation.sample import to_frame
 from curation.scorers import Metadata
 from curation.scoring import score
 from curation.selection import compare, hold_out, samples_in, select
@@ -127,11 +129,56 @@ def test_held_out_samples_are_never_chosen_and_the_reason_says_so(corpus: Corpus
     assert hold_out(corpus, "25%").added == 0
 
 
+def test_samples_that_ask_the_same_are_held_out_together_and_the_number_stays_exact(tmp_path: Path) -> None:
+    asked = [pair(f"q{i % 10}", f"a{i}", source="ab"[i % 2]) for i in range(30)]
+    corpus = corpus_of(tmp_path / "c", [*asked, *(pair(f"single {i}", "a") for i in range(30))])
+    report = hold_out(corpus, 20)
+    groups = corpus.query(
+        "SELECT bool_or(held_out) AS some, bool_and(held_out) AS every FROM everything GROUP BY instruction"
+    )
+    assert report.held_out == 20
+    assert groups["some"].to_list() == groups["every"].to_list()
+    assert corpus.count("held_out AND instruction LIKE 'q%'") > 0
+
+
+def test_only_where_every_question_is_asked_often_more_are_held_out_than_asked_for(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "c", [pair(f"q{i % 3}", f"a{i}") for i in range(12)])
+    assert hold_out(corpus, 5).held_out == 8
+    same = corpus_of(tmp_path / "same", [pair("q", f"a{i}") for i in range(12)])
+    with pytest.raises(OperatorError, match="nothing would be left"):
+        hold_out(same, 5)
+
+
+def test_a_sample_that_asks_what_a_held_out_one_asks_is_no_candidate(corpus: Corpus) -> None:
+    held = corpus.frame(["id"], where="instruction = 'q3'")["id"].to_list()
+    corpus.hold_out(held)
+    twin = pair("Q3 ", "another answer")
+    corpus.add(to_frame([twin]))
+    report = select(corpus, Random(), 39, name="all")
+    assert report.rejected == {held[0]: "held out for evaluation", twin.id: "it asks what a held-out sample asks"}
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a\\b", "..", ".hidden", "a\n", "\x00", "很" * 99])
+def test_a_name_that_is_no_file_name_is_refused(corpus: Corpus, name: str) -> None:
+    with pytest.raises(CorpusError, match="No selection can be called"):
+        select(corpus, Random(), 3, name=name)
+
+
+@pytest.mark.parametrize("name", ["my sel's 'x'=5", "top-k 5%", "最长"])
+def test_other_names_are_taken(name: str) -> None:
+    assert checked_name("selection", name) == name
+
+
+def test_strata_of_a_column_of_lists_are_refused_in_two_lines(corpus: Corpus) -> None:
+    with pytest.raises(OperatorError, match="can't use the column 'messages'"):
+        select(corpus, Stratified(by="messages"), 3, name="x")
+
+
 def test_a_budget_may_be_a_share() -> None:
     assert [samples_in(b, 52_002) for b in ("5%", 7, "2_000", "0.5%")] == [2600, 7, 2000, 260]
 
 
-@pytest.mark.parametrize("budget", ["0", "-3", "many", "0%", ""])
+@pytest.mark.parametrize("budget", ["0", "-3", "many", "0%", "", "inf%", "1e400%", "nan%"])
 def test_a_budget_that_is_no_number_of_samples_is_refused(budget: str) -> None:
     with pytest.raises(OperatorError, match="not a number of samples"):
         samples_in(budget, 100)

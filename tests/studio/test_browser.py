@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 PAGES = (
-    "overview",
+    "",
     "ingest",
     "browse",
     "score",
@@ -98,7 +98,7 @@ def test_a_command_in_a_terminal_works_while_the_studio_is_open(page: Page, addr
     command = [sys.executable, "-m", "studio.cli", "ingest", str(corpus), str(DEMO / "instructions_zh.jsonl"), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert json.loads(done.stdout)["added"] == 65, done.stderr
-    opened(page, address, "overview")
+    opened(page, address, "")
     page.get_by_text("153").first.wait_for()
 
 

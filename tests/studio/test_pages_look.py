@@ -23,6 +23,8 @@ from studio import forms, jobs
 from studio.app import MAIN_SCRIPT, streamlit_flags
 from studio.pages import browse, overview, reading
 from studio.pages import ingest as ingest_page
+from studio.pages.conversations import passages
+from studio.pages.outcomes import cut
 
 PAGES = ("overview", "ingest", "browse", "jobs", "settings")
 SUMS = [{"instruction": f"What is {n} plus {n}?", "output": f"It is {2 * n}.", "index": n} for n in range(60)]
@@ -318,3 +320,39 @@ def test_only_what_was_changed_becomes_an_option():
     app.number_input(key="k_rate").set_value(5e-6)
     app.number_input(key="k_count").set_value(4).run()
     assert app.code[0].value == "--set must=x --set often=false --set way=b --set rate=5e-06 --set count=4"
+
+
+def test_code_stands_apart_from_prose_and_nothing_of_it_is_lost():
+    text = "Do this:\n```python\nx = 1\n```\nThen\n```\nlast, never closed"
+    assert list(passages(text)) == [
+        ("Do this:", None),
+        ("```python\nx = 1\n```", "python"),
+        ("Then", None),
+        ("```\nlast, never closed", ""),
+    ]
+
+
+def test_a_training_is_told_without_folders_and_hashes():
+    report = {
+        "run": "/a/b",
+        "manifest_sha256": "c0",
+        "steps": 120,
+        "train_loss": 5.2837,
+        "seconds": 207.1,
+        "dropped": {},
+    }
+    assert forms.summary(report, "train") == "steps: 120 · training loss: 5.284 · training time: 3 min 27 s"
+
+
+def test_a_cut_text_is_as_wide_in_chinese_as_in_latin_letters():
+    assert cut("a  b\nc", 20) == "a b c"
+    assert cut("abcdef", 4) == "abcd…"
+    assert cut("龙井产自杭州", 4) == "龙井…"
+
+
+def test_a_file_of_which_no_row_can_be_read_is_not_ingested(open_page, tmp_path):
+    file = tmp_path / "odd.jsonl"
+    file.write_text('{"q": "Why?", "a": "Because it is so."}\n')
+    app = open_page("ingest")
+    app.text_input(key="ingest_path").set_value(str(file)).run()
+    assert app.button(key="ingest-run").disabled
