@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import polars as pl
 from curation.database import FILE, Database
 from curation.errors import CorpusError, unknown
 from curation.sample import Sample, from_row, schema
+from curation.sql import check_sql, condition, latest, quoted, score_table
 from curation.tables import ADDED, INSERT_DUPLICATES, INSERT_SAMPLES, INSERT_TAGS, KNOWN_IDS, TABLES, VIEW
 
 SAMPLE_COLUMNS = tuple(schema())
@@ -263,7 +263,7 @@ class Corpus:
         for run, columns in runs.iter_rows():
             for column in columns:
                 writers.setdefault(column, []).append(run)
-        picks = "".join(f", {_latest(column, runs_of)} AS {quoted(column)}" for column, runs_of in writers.items())
+        picks = "".join(f", {latest(column, runs_of)} AS {quoted(column)}" for column, runs_of in writers.items())
         tables = [score_table(run) for run in runs["run"]]
         joins = "".join(f" LEFT JOIN {table} ON {table}.id = samples.id" for table in tables)
         listed = "".join(f", scores.{quoted(column)}" for column in writers)
@@ -383,54 +383,6 @@ class Corpus:
         """Exported mixes, oldest first: name -> manifest."""
         found = self.query("SELECT name, manifest FROM mixes ORDER BY created_at, name")
         return {name: json.loads(manifest) for name, manifest in found.iter_rows()}
-
-
-def quoted(name: str) -> str:
-    """A column name as SQL reads it, whatever characters it has."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def score_table(run: str) -> str:
-    """Name of the narrow table of a scoring run."""
-    return quoted(f"score_{run}")
-
-
-def _latest(column: str, runs: Sequence[str]) -> str:
-    cases = " ".join(f"WHEN {score_table(r)}.id IS NOT NULL THEN {score_table(r)}.{quoted(column)}" for r in runs)
-    return f"CASE {cases} END"
-
-
-def run_id(*parts: str | None) -> str:
-    """A short stable name for a run: equal parts, equal name."""
-    return hashlib.sha256("\x1f".join(p or "" for p in parts).encode()).hexdigest()[:12]
-
-
-def condition(where: str | None) -> str:
-    """` WHERE (...)` for a user's condition, or nothing.
-
-    Raises:
-        CorpusError: it is not one SQL condition.
-    """
-    return f" WHERE ({check_sql(where, 'filter')}\n)" if where and where.strip() else ""
-
-
-def check_sql(fragment: str, what: str) -> str:
-    """The fragment, if it is a single expression list that only reads.
-
-    Raises:
-        CorpusError: it holds another statement, or does not parse.
-    """
-    try:
-        clause = f"WHERE ({fragment}\n)" if what == "filter" else f"ORDER BY {fragment}\n"
-        statements = duckdb.extract_statements(f"SELECT 1 FROM everything {clause}")
-    except duckdb.Error as error:
-        reason = str(error).split("\n")[0]
-        raise CorpusError(
-            f"The {what} {fragment!r} is not SQL: {reason}", fix="write it like: source = 'a' AND turns > 1"
-        ) from None
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise CorpusError(f"The {what} {fragment!r} is more than one condition.", fix="write one condition, without ;")
-    return fragment
 
 
 def _insert_samples(batch: str) -> list[Any]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from curation.corpus import Corpus, run_id
+from curation.corpus import Corpus
 from curation.engines import Batch, measured
 from curation.progress import Progress, silent
+from curation.sql import run_id
 
 if TYPE_CHECKING:
     from curation.operators import Scorer

@@ -9,11 +9,12 @@ from itertools import combinations_with_replacement
 import numpy as np
 import polars as pl
 
-from curation.corpus import Corpus, quoted, run_id
+from curation.corpus import Corpus
 from curation.errors import CorpusError, OperatorError, unknown
 from curation.names import checked_name
 from curation.operators import Pool, Selection, Selector
 from curation.progress import Progress, silent
+from curation.sql import quoted, run_id
 from curation.twins import QUESTION, with_twins
 from curation.vectors import vectors_of
 

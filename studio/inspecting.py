@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from curation.corpus import Corpus, quoted
+from curation.corpus import Corpus
+from curation.sql import quoted
 
 SHOWN = ("id", "messages", "rejected", "label", "tools", "source", "row", "parents", "operator", "tags", "metadata")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from curation.corpus import quoted
 from curation.errors import WinnowError
+from curation.sql import quoted
 from studio import forms
 from studio.pages import reading
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from curation.corpus import quoted, score_table
+from curation.sql import quoted, score_table
 from studio import forms
 from studio.pages.conversations import conversation
 

@@ -1,0 +1,291 @@
+"""The commands that bring, measure and choose samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curation.errors import IngestError, OperatorError
+from studio.performing import CORPUS, JSON, SETTINGS, WHERE, facts, pairs, perform, shard_folder
+
+
+@click.command()
+@CORPUS
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--source", help="What to call the source; the file's name if not given")
+@click.option(
+    "--map", "fields", multiple=True, metavar="NAME=COLUMN", help="Which column is meant, such as: response=reply"
+)
+@JSON
+def ingest(corpus: Path, files: tuple[str, ...], source: str | None, fields: tuple[str, ...], as_json: bool) -> None:
+    """Read files (JSON, JSONL, Parquet, CSV; .gz, .zst) into a corpus; known text adds nothing."""
+    from curation.corpus import Corpus
+    from curation.ingestion import ingest as verb
+
+    mapped = pairs(fields, "--map")
+    missing = [file for file in files if not Path(file).exists()]
+    if missing:  # before a corpus is made for nothing
+        raise IngestError(f"There is no file {missing[0]}.", fix="check the name; a pattern works too: data/*.jsonl")
+    opened = Corpus.create(corpus)
+    perform(
+        opened.path,
+        as_json,
+        lambda progress: verb(opened, files, source=source, fields=mapped, progress=progress),
+        lambda report: _show_ingest(report, corpus),
+    )
+
+
+def _show_ingest(report: Any, corpus: Path) -> None:
+    from studio.printing import print_table
+
+    print_table(
+        [
+            {
+                "file": f.file,
+                "shape": ", ".join(f.shapes),
+                "added": f.added,
+                "duplicates": f.duplicates,
+                "rejected": f.rejected,
+            }
+            for f in report.files
+        ]
+    )
+    if report.rejected:
+        click.echo(f"{report.rejected:,} rows could not be read; see why: winnow inspect {corpus} --rejected")
+
+
+@click.command()
+@CORPUS
+@WHERE
+@click.option("--selection", help="Only the samples of this selection, best first")
+@click.option("--rejected", is_flag=True, help="The rows that could not be read, and why")
+@click.option("--order", metavar="SQL", help="Such as: ifd DESC NULLS LAST")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Samples to show")
+@JSON
+def inspect(
+    corpus: Path, where: str | None, selection: str | None, rejected: bool, order: str | None, limit: int, as_json: bool
+) -> None:
+    """Show samples, or the rows that could not be read."""
+    from curation.corpus import Corpus
+    from studio.inspecting import rejected_rows, samples
+    from studio.printing import print_json
+
+    opened = Corpus(corpus)
+    found = rejected_rows(opened, limit) if rejected else samples(opened, where, selection, order, limit)
+    if as_json:
+        print_json(found)
+    else:
+        _show_samples(found)
+
+
+def _show_samples(found: dict[str, Any]) -> None:
+    from studio.printing import print_table, shortened
+
+    if "rows" in found:
+        print_table(
+            [{**row, "text": shortened(row["text"] or "", 60)} for row in found["rows"]],
+            ["file", "line", "reason", "text"],
+        )
+    else:
+        print_table(
+            [
+                {
+                    "id": s["id"],
+                    "source": s["source"],
+                    "first turn": shortened(s["messages"][0]["content"], 50),
+                    "last turn": shortened(s["messages"][-1]["content"], 50),
+                }
+                for s in found["samples"]
+            ]
+        )
+    click.echo(f"{found['count']:,} in all")
+
+
+@click.command()
+@CORPUS
+@click.argument("scorer")
+@SETTINGS
+@WHERE
+@click.option("--engine", type=click.Choice(["here", "processes", "ray"]), default="here", show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Of the engine; one per core if not given")
+@JSON
+def score(
+    corpus: Path,
+    scorer: str,
+    settings: tuple[str, ...],
+    where: str | None,
+    engine: str,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Measure samples: length, heuristics, metadata, file, ifd (see: winnow operators)."""
+    from curation.corpus import Corpus
+    from curation.operators import build
+    from curation.scorers import SCORERS
+    from curation.scoring import score as verb
+
+    operator = build("scorer", SCORERS, scorer, pairs(settings, "--set"))
+    opened = Corpus(corpus)
+    folder = shard_folder(opened.path)
+    perform(
+        opened.path,
+        as_json,
+        lambda progress: verb(
+            opened, operator, where=where, engine=engine, workers=workers, folder=folder, progress=progress
+        ),
+        facts("{r.scorer}", "columns", "scored", "unscored", "already"),
+    )
+
+
+@click.command()
+@CORPUS
+@click.option("--model", default="lexical", show_default=True, help="lexical, or sentence-transformers:NAME_OR_PATH")
+@click.option("--text", type=click.Choice(["both", "instruction", "response"]), default="both", show_default=True)
+@click.option("--vectors", type=click.Path(path_type=Path), help="Take these vectors instead: a .npy file")
+@click.option("--by", metavar="FIELD", help="Metadata field whose order the rows of --vectors have")
+@click.option("--name", help="What to call the embedding")
+@WHERE
+@JSON
+def embed(
+    corpus: Path,
+    model: str,
+    text: str,
+    vectors: Path | None,
+    by: str | None,
+    name: str | None,
+    where: str | None,
+    as_json: bool,
+) -> None:
+    """Give every sample a vector."""
+    from curation.corpus import Corpus
+    from curation.embedding import add_vectors
+    from curation.embedding import embed as verb
+
+    if (vectors is None) != (by is None):
+        raise OperatorError(
+            "--vectors and --by go together.", fix="name the metadata field: --vectors FILE.npy --by FIELD"
+        )
+    opened = Corpus(corpus)
+
+    def work(progress: Any) -> Any:
+        if vectors is not None and by is not None:
+            return add_vectors(opened, vectors, by, name=name)
+        return verb(opened, model, text=text, name=name, where=where, progress=progress)
+
+    perform(opened.path, as_json, work, facts("embedding {r.name}", "model", "dimensions", "embedded", "already"))
+
+
+@click.command("warm-up")
+@CORPUS
+@SETTINGS
+@click.option("--seed", default=0, show_default=True)
+@JSON
+def warm_up(corpus: Path, settings: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """Train the small local causal LM that IFD uses, and training starts from, when none is named."""
+    from curation.corpus import Corpus
+    from studio.warming import warm_up_corpus
+
+    opened = Corpus(corpus)
+    given = pairs(settings, "--set")
+    perform(
+        opened.path,
+        as_json,
+        lambda progress: warm_up_corpus(opened, given, seed, progress),
+        facts("{r.folder}", "parameters", "steps", "tokens", "seconds", "held_out_loss_before", "held_out_loss_after"),
+    )
+
+
+@click.command("hold-out")
+@CORPUS
+@click.argument("budget")
+@click.option("--seed", default=0, show_default=True)
+@JSON
+def hold_out(corpus: Path, budget: str, seed: int, as_json: bool) -> None:
+    """Set samples aside for evaluation, each source with its share; no selection takes them."""
+    from curation.corpus import Corpus
+    from curation.selection import hold_out as verb
+
+    opened = Corpus(corpus)
+    perform(
+        opened.path,
+        as_json,
+        lambda progress: verb(opened, budget, seed=seed),
+        facts("held out for evaluation", "added", "held_out", "by_source"),
+    )
+
+
+@click.command()
+@CORPUS
+@click.argument("selector")
+@click.argument("budget")
+@click.option("--name", required=True, help="What to call the selection")
+@SETTINGS
+@WHERE
+@click.option("--embedding", help="Which vectors; the latest if not given")
+@JSON
+def select(
+    corpus: Path,
+    selector: str,
+    budget: str,
+    name: str,
+    settings: tuple[str, ...],
+    where: str | None,
+    embedding: str | None,
+    as_json: bool,
+) -> None:
+    """Choose BUDGET samples (a number, or a share such as 5%) and keep the choice under a name."""
+    from curation.corpus import Corpus
+    from curation.operators import build
+    from curation.selection import select as verb
+    from curation.selectors import SELECTORS
+
+    operator = build("selector", SELECTORS, selector, pairs(settings, "--set"))
+    opened = Corpus(corpus)
+    perform(
+        opened.path,
+        as_json,
+        lambda progress: verb(opened, operator, budget, name=name, where=where, embedding=embedding, progress=progress),
+        _show_selection,
+    )
+
+
+def _show_selection(report: Any) -> None:
+    from collections import Counter
+
+    from studio.printing import print_facts
+
+    kinds = Counter(
+        reason.split(";")[0] if len(reason) < 30 else reason.split(" ")[0] + " …" for reason in report.rejected.values()
+    )
+    print_facts(
+        f"selection {report.name}",
+        {
+            "selector": report.selector,
+            "chosen": len(report.ids),
+            "pool": report.pool,
+            "left": dict(kinds.most_common(4)),
+        },
+    )
+
+
+@click.command()
+@CORPUS
+@click.argument("names", nargs=-1, required=True, metavar="SELECTION...")
+@JSON
+def compare(corpus: Path, names: tuple[str, ...], as_json: bool) -> None:
+    """Put selections side by side: size, overlap, score means, sources."""
+    from curation.corpus import Corpus
+    from curation.selection import compare as verb
+    from studio.printing import print_json, print_table
+
+    comparison = verb(Corpus(corpus), names)
+    frames = {name: getattr(comparison, name).to_dicts() for name in ("sizes", "overlap", "scores", "sources")}
+    if as_json:
+        print_json(frames)
+        return
+    for name, rows in frames.items():
+        click.echo(f"{name}")
+        print_table(rows)
+        click.echo()

@@ -1,0 +1,142 @@
+"""The commands that make something of the samples: new ones, a mix, a model, a judgement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from studio.performing import CORPUS, JSON, SETTINGS, WHERE, facts, pairs, perform
+
+
+@click.command()
+@CORPUS
+@click.argument("synthesizer")
+@click.option("--model", required=True, help="http://HOST:PORT/v1#MODEL, openai:MODEL, replay:FILE, or demo")
+@SETTINGS
+@WHERE
+@click.option("--limit", type=click.IntRange(min=1), help="Seed samples at most")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--concurrency", type=click.IntRange(min=1), default=16, show_default=True, help="Calls at the same time")
+@JSON
+def synthesize(
+    corpus: Path,
+    synthesizer: str,
+    model: str,
+    settings: tuple[str, ...],
+    where: str | None,
+    limit: int | None,
+    seed: int,
+    concurrency: int,
+    as_json: bool,
+) -> None:
+    """Make new samples from samples of the corpus: evol-instruct, distill."""
+    from curation.corpus import Corpus
+    from curation.operators import build
+    from studio.demo_corpus import DEMO_SEED_SAMPLES, REPLIES
+    from synthesis import synthesize as verb
+    from synthesis.synthesizers import SYNTHESIZERS
+
+    operator = build("synthesizer", SYNTHESIZERS, synthesizer, pairs(settings, "--set"))
+    opened = Corpus(corpus)
+    if model == "demo":  # its endpoint has answers for its own seed samples only
+        model, where = f"replay:{REPLIES}", where or DEMO_SEED_SAMPLES
+    perform(
+        opened.path,
+        as_json,
+        lambda progress: verb(
+            opened, operator, model, where=where, limit=limit, seed=seed, concurrency=concurrency, progress=progress
+        ),
+        facts("{r.name}", "seeds", "accepted", "duplicates", "rejected", "calls", "cached_calls", "failed"),
+    )
+
+
+@click.command()
+@CORPUS
+@click.argument("mix")
+@click.argument("out", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    metavar="SELECTION[=ROWS|=xWEIGHT]",
+    help="A selection, all of it, so many rows, or a weight such as x2; or where:SQL, all samples that meet it",
+)
+@click.option(
+    "--format",
+    "format_name",
+    default="messages",
+    show_default=True,
+    help="messages, prompt-completion, alpaca, sharegpt, preference",
+)
+@click.option("--seed", default=0, show_default=True)
+@JSON
+def export(
+    corpus: Path,
+    mix: str,
+    out: Path | None,
+    parts: tuple[str, ...],
+    format_name: str,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Write a mix: MIX is a name for the --part's given, or a selection, or a JSON file with a recipe."""
+    from curation.corpus import Corpus
+    from curation.mixing import export as verb
+    from studio.mixes import recipe
+
+    opened = Corpus(corpus)
+    wanted = recipe(mix, parts, format_name, seed, opened.selections())
+    perform(
+        opened.path,
+        as_json,
+        lambda progress: verb(opened, wanted, out, progress=progress),
+        facts("{r.folder}", "rows", "sha256", "by_source", "eval_rows", "random_rows", "skipped", "notes"),
+    )
+
+
+@click.command()
+@click.argument("mix", type=click.Path(path_type=Path))
+@click.option("--base-model", help="Path or name; the corpus' warm-up model if not given")
+@click.option("--method", type=click.Choice(["sft", "dpo"]), default="sft", show_default=True)
+@click.option("--adapter", type=click.Choice(["full", "lora"]), help="lora; full for the small warm-up model")
+@click.option("--run", "run_name", help="What to call the run")
+@SETTINGS
+@JSON
+def train(
+    mix: Path,
+    base_model: str | None,
+    method: str,
+    adapter: str | None,
+    run_name: str | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Train on the mix in folder MIX; the same command resumes a run that was stopped."""
+    from studio.runs import corpus_of, prepared
+    from training import train as verb
+
+    config, run = prepared(mix, base_model, method, adapter, run_name, pairs(settings, "--set"))
+    perform(
+        corpus_of(mix),
+        as_json,
+        lambda progress: verb(mix, config, run, progress=progress),
+        facts("{r.run}", "state", "steps", "rows", "tokens", "train_loss", "seconds", "tokens_per_second"),
+    )
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("--no-baseline", is_flag=True, help="Do not train on random samples of equal token count")
+@JSON
+def evaluate(runs: tuple[Path, ...], no_baseline: bool, as_json: bool) -> None:
+    """Held-out loss by source: base model, trained model, and a random subset of equal token count."""
+    from studio.runs import corpus_of, show_evaluation
+    from training import evaluate as verb
+
+    perform(
+        corpus_of(runs[0]),
+        as_json,
+        lambda progress: verb(runs, baseline=not no_baseline, progress=progress),
+        show_evaluation,
+    )
