@@ -27,9 +27,11 @@ class Distill(Synthesizer):
 
     answers: int = Field(1, ge=1, le=64, description="Answers per instruction.")
     keep_reasoning: bool = Field(False, description="Keep what the teacher thought, apart from its answer.")
-    temperature: float = Field(0.7, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int = Field(2048, ge=1)
+    temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature; 0 repeats itself.")
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="Nucleus sampling: the share of likely tokens to draw from."
+    )
+    max_tokens: int = Field(2048, ge=1, description="Tokens of one answer at most.")
 
     def suits(self, sample: Sample) -> bool:
         """No tools: the teacher has none to call."""

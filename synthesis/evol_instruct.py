@@ -51,9 +51,11 @@ class EvolInstruct(Synthesizer):
     )
     max_added_words: int = Field(20, ge=10, description="Words an in-depth evolution may add; the paper says 10 to 20.")
     judge_gain: bool = Field(True, description="Ask the model whether the evolved instruction differs (one more call).")
-    temperature: float = Field(1.0, ge=0, le=2)
-    top_p: float | None = Field(0.9, gt=0, le=1)
-    max_tokens: int = Field(2048, ge=1)
+    temperature: float = Field(1.0, ge=0, le=2, description="Sampling temperature; 0 repeats itself.")
+    top_p: float | None = Field(
+        0.9, gt=0, le=1, description="Nucleus sampling: the share of likely tokens to draw from."
+    )
+    max_tokens: int = Field(2048, ge=1, description="Tokens of one answer at most.")
 
     def suits(self, sample: Sample) -> bool:
         """One instruction in one turn: a conversation can't be evolved as one."""

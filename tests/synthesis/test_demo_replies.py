@@ -5,7 +5,7 @@ from pathlib import Path
 
 from synthesis import Distill, EvolInstruct, synthesize
 from synthesis.evol_instruct import OPERATIONS
-from tests.synthesis.samples import SamplesInFiles, asked
+from tests.synthesis.samples import SeededCorpus, asked
 
 DEMO = Path(__file__).parents[2] / "studio" / "demo"
 SPEC = f"replay:{DEMO / 'replies.jsonl'}"
@@ -18,16 +18,16 @@ def seed_samples() -> list:
 
 def test_every_operation_finds_its_reply_and_elimination_shows(tmp_path):
     for operation in OPERATIONS:
-        corpus = SamplesInFiles(tmp_path / operation, seed_samples())
+        corpus = SeededCorpus(tmp_path / operation, seed_samples())
         report = synthesize(corpus, EvolInstruct(operations=operation), SPEC)
         assert (report.accepted, report.rejected) == (10, {"no-information-gain": 1, "sorry": 1})
 
 
 def test_a_second_round_is_answered_too(tmp_path):
-    report = synthesize(SamplesInFiles(tmp_path, seed_samples()), EvolInstruct(rounds=2), SPEC)
+    report = synthesize(SeededCorpus(tmp_path, seed_samples()), EvolInstruct(rounds=2), SPEC)
     assert (report.failed, report.accepted) == (0, 10)
 
 
 def test_every_seed_sample_has_a_distilled_answer(tmp_path):
-    report = synthesize(SamplesInFiles(tmp_path, seed_samples()), Distill(), SPEC)
+    report = synthesize(SeededCorpus(tmp_path, seed_samples()), Distill(), SPEC)
     assert (report.seeds, report.accepted, report.cost_usd) == (12, 12, 0.0)

@@ -14,7 +14,7 @@ from curation.calls import CallStore
 from curation.errors import CorpusError, ModelError, OperatorError
 from synthesis import Distill, EvolInstruct, synthesize
 from tests.synthesis.loopback import Loopback, plausible, refusal
-from tests.synthesis.samples import SamplesInFiles, asked
+from tests.synthesis.samples import SeededCorpus, asked
 
 ROOT = Path(__file__).parents[2]
 RIVERS = [asked("Name three rivers.", "Rhine, Nile, Amazon."), asked("说出三条河流。", "长江、黄河、珠江。")]
@@ -24,12 +24,12 @@ def many(count: int) -> list:
     return [asked(f"Explain rule number {n} of chess.", f"Rule {n} says so.") for n in range(count)]
 
 
-def texts(corpus: SamplesInFiles) -> list[tuple]:
+def texts(corpus: SeededCorpus) -> list[tuple]:
     return [(o["id"], o["parents"], o["metadata"], o["rejected_by"]) for o in corpus.outcomes()]
 
 
 def test_new_samples_know_where_they_come_from(tmp_path):
-    corpus = SamplesInFiles(tmp_path, RIVERS)
+    corpus = SeededCorpus(tmp_path, RIVERS)
     with Loopback() as server:
         report = synthesize(corpus, EvolInstruct(), server.spec)
     assert (report.seeds, report.accepted, report.calls, server.requests) == (2, 2, 6, 6)
@@ -48,7 +48,7 @@ def test_new_samples_know_where_they_come_from(tmp_path):
 
 
 def test_the_same_command_again_calls_nobody_and_adds_nothing(tmp_path):
-    corpus = SamplesInFiles(tmp_path, RIVERS)
+    corpus = SeededCorpus(tmp_path, RIVERS)
     with Loopback() as server:
         first = synthesize(corpus, Distill(answers=2), server.spec)
         before = texts(corpus)
@@ -59,13 +59,13 @@ def test_the_same_command_again_calls_nobody_and_adds_nothing(tmp_path):
 
 def test_another_run_with_the_same_questions_is_answered_from_the_store(tmp_path):
     with Loopback() as server:
-        synthesize(SamplesInFiles(tmp_path, RIVERS), Distill(), server.spec)
-        other = synthesize(SamplesInFiles(tmp_path, RIVERS), Distill(), server.spec, limit=1)
+        synthesize(SeededCorpus(tmp_path, RIVERS), Distill(), server.spec)
+        other = synthesize(SeededCorpus(tmp_path, RIVERS), Distill(), server.spec, limit=1)
     assert (server.requests, other.calls, other.cached_calls, other.duplicates) == (2, 0, 1, 1)
 
 
 def test_more_seed_samples_never_reorder_the_first(tmp_path):
-    corpus = SamplesInFiles(tmp_path, many(30))
+    corpus = SeededCorpus(tmp_path, many(30))
     with Loopback() as server:
         synthesize(corpus, Distill(), server.spec, limit=5)
         synthesize(corpus, Distill(), server.spec, limit=10)
@@ -76,7 +76,7 @@ def test_more_seed_samples_never_reorder_the_first(tmp_path):
 
 def test_seed_samples_meet_the_condition_and_are_not_made_by_synthesis(tmp_path):
     made = asked("Name three synthetic rivers.", operator="{}")
-    corpus = SamplesInFiles(tmp_path, [*RIVERS, made])
+    corpus = SeededCorpus(tmp_path, [*RIVERS, made])
     with Loopback() as server:
         report = synthesize(corpus, Distill(), server.spec, where="instruction LIKE '%river%' -- only English")
     assert (report.seeds, server.requests) == (1, 1)
@@ -84,13 +84,13 @@ def test_seed_samples_meet_the_condition_and_are_not_made_by_synthesis(tmp_path)
 
 def test_without_a_seed_sample_there_are_two_lines_and_no_call(tmp_path):
     with Loopback() as server, pytest.raises(CorpusError, match="No sample of those where id = 'x'"):
-        synthesize(SamplesInFiles(tmp_path, RIVERS), Distill(), server.spec, where="id = 'x'")
+        synthesize(SeededCorpus(tmp_path, RIVERS), Distill(), server.spec, where="id = 'x'")
     with pytest.raises(OperatorError, match="limit is 0"):
-        synthesize(SamplesInFiles(tmp_path, RIVERS), Distill(), server.spec, limit=0)
+        synthesize(SeededCorpus(tmp_path, RIVERS), Distill(), server.spec, limit=0)
 
 
 def test_a_seed_sample_that_failed_is_tried_again_by_the_next_command(tmp_path):
-    corpus = SamplesInFiles(tmp_path, RIVERS)
+    corpus = SeededCorpus(tmp_path, RIVERS)
     broken = True
 
     def sometimes(body, n):
@@ -109,7 +109,7 @@ def test_when_every_seed_sample_fails_the_run_fails_and_shows_the_first_answer(t
         Loopback(lambda body, n: refusal(400, "top_p is not supported")) as server,
         pytest.raises(ModelError, match=r"None of the 2 seed samples .* the first: answer: .*top_p is not supported"),
     ):
-        synthesize(SamplesInFiles(tmp_path, RIVERS), Distill(), server.spec)
+        synthesize(SeededCorpus(tmp_path, RIVERS), Distill(), server.spec)
 
 
 def test_a_series_of_failures_stops_a_long_run_early(tmp_path):
@@ -117,12 +117,12 @@ def test_a_series_of_failures_stops_a_long_run_early(tmp_path):
         Loopback(lambda body, n: refusal(400, "no")) as server,
         pytest.raises(ModelError, match="20 seed samples failed in a row"),
     ):
-        synthesize(SamplesInFiles(tmp_path, many(200)), Distill(), server.spec, concurrency=4)
+        synthesize(SeededCorpus(tmp_path, many(200)), Distill(), server.spec, concurrency=4)
     assert server.requests < 40
 
 
 def test_a_wrong_key_leaves_what_was_answered_and_the_right_one_goes_on(tmp_path):
-    corpus = SamplesInFiles(tmp_path, many(6))
+    corpus = SeededCorpus(tmp_path, many(6))
     with Loopback(lambda body, n: refusal(401, "key expired") if n == 4 else plausible(body)) as server:
         with pytest.raises(ModelError, match="key expired"):
             synthesize(corpus, Distill(), server.spec, concurrency=1)
@@ -134,7 +134,7 @@ def test_a_wrong_key_leaves_what_was_answered_and_the_right_one_goes_on(tmp_path
 def test_progress_counts_every_seed_sample(tmp_path):
     seen = []
     with Loopback() as server:
-        corpus = SamplesInFiles(tmp_path, RIVERS)
+        corpus = SeededCorpus(tmp_path, RIVERS)
         synthesize(corpus, Distill(), server.spec, progress=lambda *told: seen.append(told), concurrency=1)
     assert seen == [(1, 2, "1 accepted, 0 rejected, 0 failed"), (2, 2, "2 accepted, 0 rejected, 0 failed")]
 
@@ -142,7 +142,7 @@ def test_progress_counts_every_seed_sample(tmp_path):
 def test_calls_run_side_by_side_and_never_more_than_allowed(tmp_path):
     with Loopback(latency_seconds=0.1) as server:
         begun = time.monotonic()
-        synthesize(SamplesInFiles(tmp_path, many(40)), Distill(), server.spec, concurrency=20)
+        synthesize(SeededCorpus(tmp_path, many(40)), Distill(), server.spec, concurrency=20)
     assert 0.2 <= time.monotonic() - begun < 2
 
 
@@ -150,12 +150,12 @@ COMMAND = """
 import sys
 from pathlib import Path
 from synthesis import EvolInstruct, synthesize
-from tests.synthesis.samples import SamplesInFiles
+from tests.synthesis.samples import SeededCorpus
 
 class FewPerShard(EvolInstruct):
     seeds_per_shard = 3
 
-synthesize(SamplesInFiles(Path(sys.argv[1])), FewPerShard(rounds=2), sys.argv[2], concurrency=4)
+synthesize(SeededCorpus(Path(sys.argv[1])), FewPerShard(rounds=2), sys.argv[2], concurrency=4)
 """
 
 
@@ -165,7 +165,7 @@ def command(folder: Path, spec: str) -> subprocess.Popen:
 
 
 def test_killed_and_resumed_equals_uninterrupted(tmp_path):
-    whole, killed = (SamplesInFiles(tmp_path / name, many(12)) for name in ("whole", "killed"))
+    whole, killed = (SeededCorpus(tmp_path / name, many(12)) for name in ("whole", "killed"))
     with Loopback(latency_seconds=0.02) as server:
         assert command(whole.path, server.spec).wait() == 0
     with Loopback(latency_seconds=0.02) as server:
