@@ -213,8 +213,10 @@ class _Work:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(workers, len(todo))):
                     group.create_task(self._worker(queue))
-        except* WinnowError as stopped:
-            raise stopped.exceptions[0] from None
+        except ExceptionGroup as stopped:
+            # Not `except*`: what is raised inside one is wrapped in a group again.
+            known = stopped.subgroup(WinnowError)
+            raise (known or stopped).exceptions[0] from None
         finally:
             await self.chat.close()
         if self.tally.failures and len(self.tally.failures) == self.tally.seeds:
