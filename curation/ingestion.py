@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from curation.corpus import Corpus
 from curation.errors import IngestError
 from curation.progress import Progress, silent
 from curation.reading import BrokenRow, Numbered, read_chunks
-from curation.sample import metadata_json, pair_frame, to_frame
+from curation.sample import Sample, canonical_text, metadata_json, pair_frame, to_frame
 from curation.shapes import MAPPABLE, Unreadable, pair_columns, renamed, shape_of, to_sample
+
+ODD = (TypeError, ValueError, OverflowError, RecursionError, pl.exceptions.PolarsError, pa.ArrowException)
+"""What a value raises that no column can hold."""
 
 MOST_UNKNOWN = 0.5
 """A file is refused when more than this share of the rows it begins with have no known shape."""
@@ -112,9 +116,10 @@ def _converted(
     chunk: Sequence[Numbered], source: str, fields: Mapping[str, str] | None
 ) -> tuple[pl.DataFrame | None, list[tuple[int, BrokenRow]]]:
     if not fields:
-        frame = plain_pairs(chunk, source)
-        if frame is not None:
-            return frame, []
+        with contextlib.suppress(*ODD):
+            frame = plain_pairs(chunk, source)
+            if frame is not None:
+                return frame, []
     samples, rows, broken = [], [], []
     for number, row in chunk:
         if isinstance(row, BrokenRow):
@@ -125,7 +130,31 @@ def _converted(
             rows.append(number)
         except Unreadable as reason:
             broken.append((number, BrokenRow(_shown(row), str(reason))))
-    return to_frame(samples, rows) if samples else None, broken
+        except RecursionError:
+            broken.append((number, BrokenRow(_shown(row), "it is nested too deeply")))
+    try:
+        return to_frame(samples, rows) if samples else None, broken
+    except ODD:
+        return _one_by_one(samples, rows, broken)
+
+
+def _one_by_one(
+    samples: Sequence[Sample], rows: Sequence[int], broken: list[tuple[int, BrokenRow]]
+) -> tuple[pl.DataFrame | None, list[tuple[int, BrokenRow]]]:
+    """The frame of the samples that can be stored; a value that nothing can hold costs its row and no other."""
+    frames = []
+    for sample, row in zip(samples, rows, strict=True):
+        try:
+            frames.append(to_frame([sample], [row]))
+        except ODD as error:
+            broken.append((row, BrokenRow(canonical_text(sample.messages), _why(error))))
+    return pl.concat(frames) if frames else None, sorted(broken, key=lambda pair: pair[0])
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, RecursionError) or "ecursion" in str(error):
+        return "it is nested too deeply"
+    return f"it can't be stored: {type(error).__name__}"
 
 
 def plain_pairs(chunk: Sequence[Numbered], source: str) -> pl.DataFrame | None:
@@ -168,7 +197,10 @@ def _metadata(row: dict[str, Any], names: Sequence[str]) -> str:
 
 
 def _shown(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False, default=str)
+    try:
+        return json.dumps(row, ensure_ascii=False, default=str)
+    except RecursionError:
+        return f"(nested too deeply) columns: {', '.join(map(str, row))}"
 
 
 def _refuse_unknown(path: Path, chunk: Sequence[Numbered], fields: Mapping[str, str]) -> None:
@@ -189,7 +221,7 @@ def _reject(corpus: Corpus, path: Path, broken: Sequence[tuple[int, BrokenRow]],
         return
     frame = pl.DataFrame(
         {
-            "file": [str(path)] * len(broken),
+            "file": [str(path.resolve())] * len(broken),
             "line": [number for number, _ in broken],
             "reason": [row.reason for _, row in broken],
             "text": [row.text for _, row in broken],

@@ -96,23 +96,34 @@ def canonical_text(
     if label is not None:
         text += f"{_PART}label{int(label)}"
     if tools:
-        text += f"{_PART}tools{tools}"
+        text += f"{_PART}tools{_escaped(tools)}"
     return text
 
 
 def _turns(messages: Iterable[Message]) -> str:
     turns = []
     for m in messages:
-        turn = m.role + _FIELD + m.content
+        turn = m.role + _FIELD + _escaped(m.content)
         if m.reasoning or m.tool_calls:
-            turn += f"{_FIELD}{m.reasoning or ''}{_FIELD}{m.tool_calls or ''}"
+            turn += f"{_FIELD}{_escaped(m.reasoning or '')}{_FIELD}{_escaped(m.tool_calls or '')}"
         turns.append(turn)
     return _MESSAGE.join(turns)
 
 
 def pair_text(instruction: str, response: str) -> str:
     """`canonical_text` of the plainest conversation, one question and one answer."""
-    return f"user{_FIELD}{instruction}{_MESSAGE}assistant{_FIELD}{response}"
+    text = f"user{_FIELD}{instruction}{_MESSAGE}assistant{_FIELD}{response}"
+    if text.count(_FIELD) == 2 and text.count(_MESSAGE) == 1 and _PART not in text and "\x1b" not in text:
+        return text
+    return f"user{_FIELD}{_escaped(instruction)}{_MESSAGE}assistant{_FIELD}{_escaped(response)}"
+
+
+_SEPARATORS = re.compile("[\x1b\x1d-\x1f]")
+
+
+def _escaped(text: str) -> str:
+    # Separators in a text are written otherwise, so that no two samples read the same.
+    return _SEPARATORS.sub(lambda found: f"\x1b{ord(found.group()):02x}", text) if _SEPARATORS.search(text) else text
 
 
 def is_pair(messages: Sequence[Message]) -> bool:
@@ -258,7 +269,16 @@ def metadata_json(metadata: dict[str, Any]) -> str:
     try:
         return orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS, default=str).decode()
     except orjson.JSONEncodeError:  # lone surrogates, integers over 64 bits
-        return json.dumps(metadata, sort_keys=True, default=str)
+        return json.dumps(_finite(metadata), sort_keys=True, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for what is no number, which JSON can't say."""
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {str(name): _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 def from_row(row: dict[str, Any]) -> Sample:

@@ -28,6 +28,9 @@ MAPPABLE = (
 )  # fmt: skip
 """Names that `--map NAME=COLUMN` can give to a column."""
 
+RESERVED = frozenset(MAPPABLE) - {"source"} | {"history"}
+"""Columns that mean something: a row that has one more than its plain pair is not plain."""
+
 
 class Unreadable(Exception):
     """Why a row is no sample; ends in the `rejected` table."""
@@ -82,10 +85,11 @@ def shape_of(row: Row) -> str | None:
     if isinstance(row.get("conversations"), list):
         return "sharegpt"
     for shape, asked, answers in PAIRS:
+        if _is_given(row, asked) and any(_is_given(row, a) for a in answers):
+            return shape
+    for shape, asked, answers in PAIRS:
         if _is_given(row, asked):
-            if any(_is_given(row, a) for a in answers) or not _may_hold_an_answer(row, asked, answers):
-                return shape
-            return None
+            return None if _may_hold_an_answer(row, asked, answers) else shape
     return None
 
 
@@ -98,13 +102,11 @@ PAIRS = (
 
 def pair_columns(row: Row) -> tuple[str, str, str] | None:
     """(shape, column of the question, column of the answer) of a row that is nothing but a plain pair and metadata."""
-    if any(name in row for name in ("system", "history", "tools", "tags", "label")):
-        return None
-    shape = shape_of(row)
-    for name, asked, answers in PAIRS:
-        if name == shape:
-            answer = next((a for a in answers if _is_given(row, a)), None)
-            return None if answer is None else (name, asked, answer)
+    for shape, asked, answers in PAIRS:
+        answer = next((a for a in answers if _is_given(row, a)), None)
+        if _is_given(row, asked) and answer is not None:
+            own = {asked, answer} | ({"input"} if shape == "alpaca" else set())
+            return None if RESERVED & set(row) - own else (shape, asked, answer)
     return None
 
 
@@ -124,7 +126,10 @@ def _pair(row: Row, used: set[str], asked: str, answers: tuple[str, ...]) -> lis
     prompt = row[asked]
     answer_name = next((a for a in answers if _is_given(row, a)), None)
     turns = _system(row)
-    for old in row.get("history") or ():
+    history = row.get("history") or []
+    if not isinstance(history, list | tuple):
+        raise Unreadable("history is not a list of [question, answer] pairs")
+    for old in history:
         if not isinstance(old, list | tuple) or len(old) != 2:
             raise Unreadable("history is not a list of [question, answer] pairs")
         turns += [Message("user", _text(old[0], "history")), Message("assistant", _text(old[1], "history"))]
@@ -171,7 +176,9 @@ def _from_preference(row: Row, used: set[str]) -> tuple[list[Message], list[Mess
     used.update(("chosen", "rejected", "system"))
     chosen, rejected = _answer(row["chosen"], "chosen"), _answer(row["rejected"], "rejected")
     prompt = _prompt(row, used)
-    if prompt is None:
+    if prompt is not None and _repeats(prompt, chosen) and _repeats(prompt, rejected):
+        chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
+    elif prompt is None or (_is_conversation(chosen) and _is_conversation(rejected)):
         shared = 0
         while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
             shared += 1
@@ -183,6 +190,14 @@ def _from_preference(row: Row, used: set[str]) -> tuple[list[Message], list[Mess
     if not chosen or not rejected:
         raise Unreadable("chosen and rejected are the same conversation")
     return _system(row) + prompt + chosen, rejected
+
+
+def _repeats(prompt: list[Message], turns: list[Message]) -> bool:
+    return len(turns) > len(prompt) and turns[: len(prompt)] == prompt
+
+
+def _is_conversation(turns: list[Message]) -> bool:
+    return len(turns) > 1 and turns[0].role in ("system", "user")
 
 
 def _prompt(row: Row, used: set[str]) -> list[Message] | None:
@@ -238,7 +253,10 @@ def _message(turn: Any) -> Message:
     if content is None and not calls:
         raise Unreadable(f"a turn of the {role} has no content")
     return Message(
-        role, "" if content is None else _parts(content), reasoning or None, _json_text(calls) if calls else None
+        role,
+        "" if content is None else _parts(content),
+        _text(reasoning, "reasoning") if reasoning else None,
+        _json_text(calls) if calls else None,
     )
 
 
@@ -266,7 +284,13 @@ def _kind(value: Any) -> str:
 
 
 def _json_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    # One way to write the same JSON, so that what was exported comes back as the same sample.
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return str(value)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _tags(row: Row, metadata: Row) -> tuple[str, ...]:
@@ -283,5 +307,10 @@ def renamed(row: Row, fields: Mapping[str, str]) -> Row:
     if not fields:
         return row
     columns = set(fields.values())
-    renamed = {key: value for key, value in row.items() if key not in columns and key not in fields}
-    return renamed | {name: row[column] for name, column in fields.items() if column in row}
+    others = {_aside(key, fields): value for key, value in row.items() if key not in columns}
+    return others | {name: row[column] for name, column in fields.items() if column in row}
+
+
+def _aside(name: str, fields: Mapping[str, str]) -> str:
+    # A column that the map gives the name of another one keeps its value, under a name that means nothing here.
+    return f"original_{name}" if name in fields else name
