@@ -191,3 +191,14 @@ def test_a_job_is_resumed_where_it_was_started(corpus: Path, tmp_path: Path) -> 
     job = jobs.start(corpus, ["ingest", str(corpus), "more.jsonl"], cwd=tmp_path / "here")
     assert until_it_ends(corpus, job.id).report["added"] == 1
     assert until_it_ends(corpus, jobs.resume(jobs.job(corpus, job.id)).id).report["duplicates"] == 1
+
+
+def test_a_port_in_use_is_two_lines(corpus: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = winnow("studio", corpus, "--port", port, "--headless", code=2)
+    assert f"fix: winnow studio {corpus} --port {port + 1}" in done.stderr
