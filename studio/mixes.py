@@ -26,6 +26,10 @@ def recipe(mix: str, parts: Sequence[str], format_name: str, seed: int, selectio
         WinnowError: the file can't be read, or a part is not understood.
     """
     if mix.endswith(".json"):
+        if parts:
+            raise OperatorError(
+                f"{mix} is a recipe that names its parts, and --part names others.", fix="give one or the other"
+            )
         return load_mix(Path(mix))
     given = [part_of(text, selections) for text in parts] or [{"selection": mix}]
     return build_mix({"name": mix, "parts": given, "format": format_name, "seed": seed})

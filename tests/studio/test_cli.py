@@ -84,6 +84,7 @@ def test_the_loop_in_commands_answers_with_one_object_each(raw: Path, tmp_path: 
         (["nonsense"], "winnow --help"),
         (["synthesize", "CORPUS", "distill", "--model", "nowhere:x"], "fix:"),
         (["export", "CORPUS", "nothing"], "choose one of"),
+        (["export", "CORPUS", "recipe.json", "--part", "a"], "give one or the other"),
     ],
 )
 def test_a_mistake_is_two_lines_and_exit_code_2(corpus: Path, words: list[str], message: str) -> None:
