@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,20 @@ import pyarrow as pa
 from curation.corpus import Corpus
 from curation.errors import IngestError
 from curation.progress import Progress, silent
-from curation.reading import BrokenRow, Numbered, read_chunks
+from curation.reading import BrokenRow, Numbered, magic_of, printable, read_chunks, shown
 from curation.sample import Sample, canonical_text, metadata_json, pair_frame, to_frame
 from curation.shapes import MAPPABLE, Unreadable, pair_columns, renamed, shape_of, to_sample
 
-ODD = (TypeError, ValueError, OverflowError, RecursionError, pl.exceptions.PolarsError, pa.ArrowException)
+ODD = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    LookupError,
+    AttributeError,
+    pl.exceptions.PolarsError,
+    pa.ArrowException,
+)
 """What a value raises that no column can hold."""
 
 MOST_UNKNOWN = 0.5
@@ -75,6 +83,8 @@ def ingest(
     for name in fields or {}:
         if name not in MAPPABLE:
             raise IngestError(f"A column can't be mapped to {name!r}.", fix=f"map to one of: {', '.join(MAPPABLE)}")
+    for file in files:
+        magic_of(Path(file))  # all of them before anything of one is committed
     with corpus.database.held(), _without_garbage_collection():
         reports = tuple(_ingest_file(corpus, Path(file), source, fields, progress) for file in files)
     return IngestReport(
@@ -129,9 +139,9 @@ def _converted(
             samples.append(to_sample(row, source, fields))
             rows.append(number)
         except Unreadable as reason:
-            broken.append((number, BrokenRow(_shown(row), str(reason))))
-        except RecursionError:
-            broken.append((number, BrokenRow(_shown(row), "it is nested too deeply")))
+            broken.append((number, BrokenRow(shown(row), str(reason))))
+        except ODD as error:
+            broken.append((number, BrokenRow(shown(row), _why(error))))
     try:
         return to_frame(samples, rows) if samples else None, broken
     except ODD:
@@ -154,7 +164,7 @@ def _one_by_one(
 def _why(error: Exception) -> str:
     if isinstance(error, RecursionError) or "ecursion" in str(error):
         return "it is nested too deeply"
-    return f"it can't be stored: {type(error).__name__}"
+    return f"it can't be stored: {type(error).__name__}: {error}"
 
 
 def plain_pairs(chunk: Sequence[Numbered], source: str) -> pl.DataFrame | None:
@@ -196,13 +206,6 @@ def _metadata(row: dict[str, Any], names: Sequence[str]) -> str:
     return metadata_json({name: row[name] for name in names if name != "input" or row[name]})
 
 
-def _shown(row: dict[str, Any]) -> str:
-    try:
-        return json.dumps(row, ensure_ascii=False, default=str)
-    except RecursionError:
-        return f"(nested too deeply) columns: {', '.join(map(str, row))}"
-
-
 def _refuse_unknown(path: Path, chunk: Sequence[Numbered], fields: Mapping[str, str]) -> None:
     """Raise if most of the rows that parse have no known shape: then it is the file that is not understood."""
     rows = [row for _, row in chunk if isinstance(row, dict)]
@@ -223,8 +226,8 @@ def _reject(corpus: Corpus, path: Path, broken: Sequence[tuple[int, BrokenRow]],
         {
             "file": [str(path.resolve())] * len(broken),
             "line": [number for number, _ in broken],
-            "reason": [row.reason for _, row in broken],
-            "text": [row.text for _, row in broken],
+            "reason": [printable(row.reason) for _, row in broken],
+            "text": [printable(row.text) for _, row in broken],
         },
         schema={"file": pl.String, "line": pl.Int64, "reason": pl.String, "text": pl.String},
     )

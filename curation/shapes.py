@@ -7,6 +7,7 @@ conversations), judged conversations (KTO), prompts without an answer. What a sh
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def to_sample(row: Row, source: str, fields: Mapping[str, str] | None = None) ->
     if not any(m.content or m.tool_calls for m in messages):
         raise Unreadable("it has no text")
     label = row.get("label") if isinstance(row.get("label"), bool) else None
-    tools = row.get("tools")
+    tools = _json_text(row.get("tools"), "tools")
     metadata = {key: value for key, value in row.items() if key not in used}
     for known in ("tools", "label", "source"):
         if known in metadata and (known != "label" or label is not None) and (known != "source" or fields):
@@ -68,7 +69,7 @@ def to_sample(row: Row, source: str, fields: Mapping[str, str] | None = None) ->
         messages=tuple(messages),
         rejected=None if rejected is None else tuple(rejected),
         label=label,
-        tools=None if not tools else _json_text(tools),
+        tools=tools,
         shape=shape,
         source=str(row["source"]) if fields and "source" in fields and row.get("source") else source,
         tags=_tags(row, metadata),
@@ -167,7 +168,7 @@ def _from_question_answer(row: Row, used: set[str]) -> tuple[list[Message], None
 def _from_turns(name: str) -> Callable[[Row, set[str]], tuple[list[Message], None]]:
     def convert(row: Row, used: set[str]) -> tuple[list[Message], None]:
         used.update((name, "system"))
-        return _system(row) + [_message(m) for m in row[name]], None
+        return _with_system(row, [_message(m) for m in row[name]]), None
 
     return convert
 
@@ -175,29 +176,40 @@ def _from_turns(name: str) -> Callable[[Row, set[str]], tuple[list[Message], Non
 def _from_preference(row: Row, used: set[str]) -> tuple[list[Message], list[Message]]:
     used.update(("chosen", "rejected", "system"))
     chosen, rejected = _answer(row["chosen"], "chosen"), _answer(row["rejected"], "rejected")
-    prompt = _prompt(row, used)
-    if prompt is not None and _repeats(prompt, chosen) and _repeats(prompt, rejected):
-        chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
-    elif prompt is None or (_is_conversation(chosen) and _is_conversation(rejected)):
-        shared = 0
-        while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
-            shared += 1
+    asked: set[str] = set()
+    prompt = _prompt(row, asked)
+    shared = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), None)
+    shared = min(len(chosen), len(rejected)) if shared is None else shared
+    repeats = [_repeated(prompt, turns) for turns in (chosen, rejected)]
+    whole = any(m.role == "user" for m in chosen[:shared])
+    if prompt is None or all(repeats) or (whole and not any(repeats)):
+        # A prompt that whole conversations do not repeat is said otherwise there: it stays in metadata.
+        asked = asked if all(repeats) else set()
         prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
+    elif any(repeats):
+        prompt = chosen[: repeats[0]] or rejected[: repeats[1]]
+        chosen, rejected = chosen[repeats[0] :], rejected[repeats[1] :]
+    used |= asked
     if not prompt:
         raise Unreadable(
             "chosen and rejected have no prompt in common, and no prompt, instruction or question is given"
         )
-    if not chosen or not rejected:
+    if not chosen and not rejected:
         raise Unreadable("chosen and rejected are the same conversation")
-    return _system(row) + prompt + chosen, rejected
+    if not chosen or not rejected:
+        raise Unreadable(f"{'rejected' if chosen else 'chosen'} has no answer")
+    return _with_system(row, prompt) + chosen, rejected
 
 
-def _repeats(prompt: list[Message], turns: list[Message]) -> bool:
-    return len(turns) > len(prompt) and turns[: len(prompt)] == prompt
-
-
-def _is_conversation(turns: list[Message]) -> bool:
-    return len(turns) > 1 and turns[0].role in ("system", "user")
+def _repeated(prompt: list[Message] | None, turns: list[Message]) -> int:
+    """How many of the first turns only repeat the prompt."""
+    if not prompt:
+        return 0
+    if turns[: len(prompt)] == prompt:
+        return len(prompt)
+    first = next((i for i, m in enumerate(turns) if m.role != "system"), len(turns))
+    said = turns[first].content.strip() if first < len(turns) and turns[first].role == "user" else None
+    return first + 1 if [(m.role, m.content.strip()) for m in prompt] == [("user", said)] else 0
 
 
 def _prompt(row: Row, used: set[str]) -> list[Message] | None:
@@ -239,6 +251,11 @@ def _system(row: Row) -> list[Message]:
     return [Message("system", _text(system, "system"))] if system else []
 
 
+def _with_system(row: Row, turns: list[Message]) -> list[Message]:
+    system = _system(row)
+    return turns if system == turns[:1] else system + turns
+
+
 def _message(turn: Any) -> Message:
     if not isinstance(turn, dict):
         raise Unreadable(f"a turn is {_kind(turn)}, not an object with a role and a content")
@@ -247,17 +264,15 @@ def _message(turn: Any) -> Message:
     if role is None:
         raise Unreadable(f"unknown role {said!r}")
     content = turn.get("content", turn.get("value"))
+    calls, reasoning = turn.get("tool_calls"), turn.get("reasoning") or turn.get("reasoning_content") or None
     if said == "function_call":
-        return Message(role, "", None, _json_text(content))
-    calls, reasoning = turn.get("tool_calls"), turn.get("reasoning", turn.get("reasoning_content"))
-    if content is None and not calls:
+        content, calls = None, content
+    tool_calls = _json_text(calls, "tool_calls")
+    if content is None and not tool_calls:
         raise Unreadable(f"a turn of the {role} has no content")
-    return Message(
-        role,
-        "" if content is None else _parts(content),
-        _text(reasoning, "reasoning") if reasoning else None,
-        _json_text(calls) if calls else None,
-    )
+    if reasoning is not None and not isinstance(reasoning, str):
+        raise Unreadable(f"reasoning is {_kind(reasoning)}, not text")
+    return Message(role, "" if content is None else _parts(content), reasoning, tool_calls)
 
 
 def _parts(content: Any) -> str:
@@ -272,7 +287,7 @@ def _parts(content: Any) -> str:
 def _text(value: Any, name: str) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     raise Unreadable(f"{name} is {_kind(value)}, not text")
 
@@ -283,14 +298,23 @@ def _kind(value: Any) -> str:
     return {"dict": "an object", "list": "a list", "bool": "a boolean"}.get(type(value).__name__, type(value).__name__)
 
 
-def _json_text(value: Any) -> str:
-    # One way to write the same JSON, so that what was exported comes back as the same sample.
+def _json_text(value: Any, name: str) -> str | None:
+    """One way to write the same list, so that what was exported comes back as the same sample; null if it is empty."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = json.loads(value) if value.strip() else None
+        except ValueError:
             return str(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+        except RecursionError:
+            raise Unreadable(f"{name} is nested too deeply") from None
+    if value is None:
+        return None
+    if not isinstance(value, list | dict):
+        raise Unreadable(f"{name} is {_kind(value)}, not a list")
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else None
+    except RecursionError:
+        raise Unreadable(f"{name} is nested too deeply") from None
 
 
 def _tags(row: Row, metadata: Row) -> tuple[str, ...]:
@@ -306,9 +330,10 @@ def renamed(row: Row, fields: Mapping[str, str]) -> Row:
     """The row with the mapped columns under the names they are mapped to."""
     if not fields:
         return row
+    fields = {name: column for name, column in fields.items() if column in row}
     columns = set(fields.values())
     others = {_aside(key, fields): value for key, value in row.items() if key not in columns}
-    return others | {name: row[column] for name, column in fields.items() if column in row}
+    return others | {name: row[column] for name, column in fields.items()}
 
 
 def _aside(name: str, fields: Mapping[str, str]) -> str:

@@ -209,3 +209,131 @@ def test_tools_written_in_two_ways_are_the_same_sample(corpus: Corpus, tmp_path:
         [write(tmp_path / "a.jsonl", talk | {"tools": '[{"b": 1, "a": 2}]'}, talk | {"tools": [{"a": 2, "b": 1}]})],
     )
     assert corpus.count() == 1
+
+
+GOOD = [{"instruction": f"q{i}", "output": f"a{i}"} for i in range(30)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '{"instruction": "no end, "output": "a"}',
+        '{"instruction": "q", "output": "a"',
+        '{"instruction": "q", "output": ["a"]]}',
+        '{"instruction": "q", "turns": [{"a": 1}, {"a": 2}, "output": nope}',
+        '{"instruction": "q", "output": "a"}}, nope',
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_quote_or_bracket_that_is_missing_costs_one_element(
+    corpus: Corpus, tmp_path: Path, broken: str, indent: int | None
+) -> None:
+    some = json.dumps(GOOD, indent=indent)
+    (tmp_path / "a.json").write_text(f"{some[:-1].rstrip()}, {broken}, {some[1:].replace('q', 'r')}")
+    report = ingest(corpus, [tmp_path / "a.json"])
+    assert corpus.count("instruction LIKE 'q_%' OR instruction LIKE 'r_%'") == 60
+    assert report.rejected == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"data": [\n' + ",\n".join(map(json.dumps, GOOD)) + "\n]}",
+        '{"version": 1, "data": ' + json.dumps(GOOD) + "}",
+        "\n".join(json.dumps(row, indent=1) for row in GOOD),
+        "".join(json.dumps(row) + ",\n" for row in GOOD),
+        json.dumps(GOOD, indent=4),
+        "\n\n" + "\n\n".join(map(json.dumps, GOOD)),
+    ],
+)
+def test_rows_are_found_however_they_are_laid_out(corpus: Corpus, tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    report = ingest(corpus, [tmp_path / "a.json"])
+    assert (report.added, report.rejected) == (30, 0)
+
+
+def test_a_broken_element_of_a_wrapped_array_costs_no_other(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"version": 1, "data": [{"instruction": nope}, ' + json.dumps(GOOD)[1:] + "}")
+    report = ingest(corpus, [tmp_path / "a.json"])
+    assert (report.added, report.rejected) == (30, 1)
+
+
+def test_one_row_whose_chosen_turns_are_a_list_is_no_wrapper(corpus: Corpus, tmp_path: Path) -> None:
+    ingest(corpus, [write(tmp_path / "a.jsonl", {"prompt": "Q?", "chosen": [ASKED, YES], "rejected": "B"})])
+    assert turns(only(corpus)) == ["user", "assistant"]
+
+
+def test_a_prompt_that_conversations_say_otherwise_is_kept(corpus: Corpus, tmp_path: Path) -> None:
+    ingest(corpus, [write(tmp_path / "a.jsonl", {"prompt": "Else", "chosen": [ASKED, YES], "rejected": [ASKED, NO]})])
+    assert only(corpus).metadata == {"prompt": "Else"}
+
+
+def test_what_chosen_and_rejected_share_after_the_prompt_belongs_to_it(corpus: Corpus, tmp_path: Path) -> None:
+    row = {"prompt": [ASKED], "chosen": [ASKED, YES, ASKED, YES], "rejected": [ASKED, YES, ASKED, NO]}
+    ingest(corpus, [write(tmp_path / "a.jsonl", row)])
+    assert only(corpus).rejected == (Message("assistant", "B"),)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"messages": [ASKED, YES | {"reasoning": 5}]}, "reasoning is int, not text"),
+        ({"messages": [ASKED, YES | {"tool_calls": 5}]}, "tool_calls is int, not a list"),
+        ({"messages": [ASKED, YES | {"tool_calls": True}]}, "tool_calls is a boolean, not a list"),
+        ({"messages": [ASKED, YES], "tools": "5"}, "tools is int, not a list"),
+        ({"messages": [ASKED, YES], "tools": "[" * 100_000}, "tools is nested too deeply"),
+        ({"conversations": [{"from": "function_call", "value": None}]}, "has no content"),
+        ({"instruction": "q", "output": "a", "n": 10**4299}, "4,300 digits"),
+    ],
+)
+def test_values_of_odd_types_are_rejected_with_their_reason(
+    corpus: Corpus, tmp_path: Path, row: dict, reason: str
+) -> None:
+    text = json.dumps(row).replace("0" * 4299, "0" * 4300)
+    ingest(corpus, [write(tmp_path / "a.jsonl", text, GOOD[0])])
+    assert reason in corpus.rejected()["reason"].item()
+
+
+def test_no_tools_is_the_same_however_it_is_written(corpus: Corpus, tmp_path: Path) -> None:
+    rows = [{"messages": [ASKED, YES]} | tools for tools in ({}, {"tools": []}, {"tools": "[]"}, {"tools": None})]
+    assert ingest(corpus, [write(tmp_path / "a.jsonl", *rows)]).added == 1
+
+
+def test_half_a_surrogate_pair_in_an_array_costs_its_element(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([{"instruction": "\ud800", "output": "a"}, 5, GOOD[0]]))
+    assert ingest(corpus, [tmp_path / "a.json"]).added == 1
+    assert ["surrogate" in reason for reason in corpus.rejected()["reason"]] == [True, False]
+
+
+def test_nan_is_not_an_answer(corpus: Corpus, tmp_path: Path) -> None:
+    ingest(corpus, [write(tmp_path / "a.jsonl", '{"instruction": "q", "output": NaN}')])
+    assert only(corpus).response == ""
+
+
+def test_a_map_to_a_column_that_a_row_lacks_leaves_the_row_as_it_is(corpus: Corpus, tmp_path: Path) -> None:
+    ingest(corpus, [write(tmp_path / "a.jsonl", GOOD[0])], fields={"output": "answer"})
+    assert only(corpus).response == "a0"
+
+
+def test_nothing_is_committed_when_one_of_the_files_is_missing(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(IngestError, match="no file"):
+        ingest(corpus, [write(tmp_path / "a.jsonl", GOOD[0]), tmp_path / "nowhere.jsonl"])
+    assert corpus.count() == 0
+
+
+def test_csv_is_read_below_blank_lines_and_with_separators_in_quoted_names(corpus: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('\n"some, more, notes";instruction;output\nx;a;b\ny;a\n')
+    ingest(corpus, [tmp_path / "a.csv"])
+    assert only(corpus).metadata == {"some, more, notes": "x"}
+    assert corpus.rejected()["line"].to_list() == [4]
+
+
+def test_a_parquet_text_that_is_not_utf_8_costs_its_row(corpus: Corpus, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ends = pa.array([0, 1, 3], pa.int32()).buffers()[1]
+    asked = pa.StringArray.from_buffers(2, ends, pa.py_buffer(b"a\xff\xfe"))
+    pq.write_table(pa.table({"instruction": asked, "output": ["x", "y"]}), tmp_path / "a.parquet")
+    report = ingest(corpus, [tmp_path / "a.parquet"])
+    assert (report.added, report.rejected) == (1, 1)
