@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 import polars as pl
 
-from curation.database import FILE, Database
+from curation.database import FILE, Database, Statement
 from curation.errors import CorpusError, unknown
 from curation.sample import Sample, from_row, schema
-from curation.sql import check_sql, condition, latest, quoted, score_table
-from curation.tables import ADDED, INSERT_DUPLICATES, INSERT_SAMPLES, INSERT_TAGS, KNOWN_IDS, TABLES, VIEW
+from curation.sql import bad_sql, check_sql, condition, latest, quoted, score_table
+from curation.stored import SavedSelection, ScoreRun
+from curation.tables import ADDED, INSERT_DUPLICATES, INSERT_SAMPLES, INSERT_TAGS, KNOWN_IDS, TABLES, views
 
 SAMPLE_COLUMNS = tuple(schema())
-OWN_COLUMNS = frozenset({*SAMPLE_COLUMNS, "position", "turns", "response_chars", "batch", "added_at", "held_out"})
+OWN_COLUMNS = frozenset(SAMPLE_COLUMNS) | {"position", "turns", "response_chars", "batch", "added_at", "root"} | {
+    "held_out", "decision", "decision_reason"
+}  # fmt: skip
 """Columns of the view `everything` that are not scores."""
 
 TAKEN = OWN_COLUMNS | {"reason"}
 """What no score may be called like, in whatever case."""
-
-
-@dataclass(frozen=True)
-class ScoreRun:
-    """One scorer with its parameters and model, and the columns it wrote."""
-
-    run: str
-    scorer: str
-    operator: str
-    model: str | None
-    columns: tuple[str, ...]
-    scored: int
-    unscored: int
-
-
-@dataclass(frozen=True)
-class SavedSelection:
-    """A selection as it is stored."""
-
-    name: str
-    operator: dict[str, Any]
-    budget: int
-    working_set: str | None
-    pool: int
-    ids: list[str]
 
 
 class Corpus:
@@ -76,8 +52,8 @@ class Corpus:
                 f"The folder {folder} can't be made: {error.strerror}.", fix="choose a folder you may write to"
             ) from None
         database = Database(folder)
-        first_view = VIEW.format(columns="").replace("CREATE OR REPLACE VIEW", "CREATE VIEW IF NOT EXISTS")
-        database.run(*(s for s in TABLES.split(";") if s.strip()), first_view)
+        first_views = (v.replace("CREATE OR REPLACE VIEW", "CREATE VIEW IF NOT EXISTS") for v in views(()))
+        database.run(*(s for s in TABLES.split(";") if s.strip()), *first_views)
         return cls(folder)
 
     # ---------------------------------------------------------------- reading
@@ -129,13 +105,13 @@ class Corpus:
         return {name: kind for name, kind in self.columns().items() if name not in OWN_COLUMNS}
 
     def sample(self, sample_id: str) -> Sample:
-        """One sample by its id (a unique prefix will do).
+        """One sample by its id (a unique prefix will do), as it is now or as it was.
 
         Raises:
             CorpusError: no sample, or more than one, has this id.
         """
         found = self.query(
-            f"SELECT {', '.join(quoted(c) for c in SAMPLE_COLUMNS)} FROM everything WHERE starts_with(id, ?) LIMIT 2",
+            f"SELECT {', '.join(quoted(c) for c in SAMPLE_COLUMNS)} FROM versions WHERE starts_with(id, ?) LIMIT 2",
             sample_id,
         )
         if found.height != 1:
@@ -154,16 +130,24 @@ class Corpus:
         return self.query("SELECT * FROM batches ORDER BY added_at")
 
     def _read(self, sql: str, timeout_seconds: float | None = None, values: Sequence[Any] = ()) -> pl.DataFrame:
-        try:
-            return self.database.run((sql, values), timeout_seconds=timeout_seconds)
-        except duckdb.Error as error:
-            raise self._bad_sql(error) from None
+        return self.run((sql, values), timeout_seconds=timeout_seconds)
 
-    def _bad_sql(self, error: duckdb.Error) -> CorpusError:
-        message = str(error).split("\n")[0].split(" in FROM clause!")[0]
-        message = re.sub(r"^(Binder|Catalog|Conversion|Parser|Permission|Invalid Input) Error: ", "", message).strip()
-        known = ", ".join(self.database.run("SELECT column_name FROM (DESCRIBE everything)")["column_name"])
-        return CorpusError(f"The filter does not work: {message}", fix=f"use SQL over these columns: {known}")
+    def run(
+        self,
+        *statements: str | Statement,
+        frames: Mapping[str, pl.DataFrame] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> pl.DataFrame:
+        """Statements that hold a user's condition, in one transaction; the last one's rows.
+
+        Raises:
+            CorpusError: the condition is wrong; nothing was written.
+        """
+        try:
+            return self.database.run(*statements, frames=frames, timeout_seconds=timeout_seconds)
+        except duckdb.Error as error:
+            known = self.database.run("SELECT column_name FROM (DESCRIBE everything)")["column_name"]
+            raise bad_sql(error, known) from None
 
     # ---------------------------------------------------------------- writing samples
 
@@ -266,11 +250,11 @@ class Corpus:
         picks = "".join(f", {latest(column, runs_of)} AS {quoted(column)}" for column, runs_of in writers.items())
         tables = [score_table(run) for run in runs["run"]]
         joins = "".join(f" LEFT JOIN {table} ON {table}.id = samples.id" for table in tables)
-        listed = "".join(f", scores.{quoted(column)}" for column in writers)
         self.database.run(
             "DROP VIEW IF EXISTS everything",
+            "DROP VIEW IF EXISTS versions",
             f"CREATE OR REPLACE TABLE scores AS SELECT samples.id{picks} FROM samples{joins}",
-            VIEW.format(columns=listed),
+            *views(writers),
         )
 
     def score_runs(self) -> list[ScoreRun]:
@@ -372,11 +356,14 @@ class Corpus:
         n, added = result.row(0)
         return added, n - added
 
-    def save_mix(self, name: str, manifest: str) -> None:
-        """Record an exported mix."""
+    def save_mix(self, name: str, manifest: str, ids: Sequence[str]) -> None:
+        """Record an exported mix and the samples of its train.jsonl."""
         self.database.run(
             ("DELETE FROM mixes WHERE name = ?", [name]),
+            ("DELETE FROM mixed WHERE name = ?", [name]),
             ("INSERT INTO mixes VALUES (?, ?, now()::TIMESTAMP)", [name, manifest]),
+            ("INSERT INTO mixed SELECT ?, id FROM mixed_frame", [name]),
+            frames={"mixed_frame": pl.DataFrame({"id": list(ids)}, schema={"id": pl.String})},
         )
 
     def mixes(self) -> dict[str, dict[str, Any]]:

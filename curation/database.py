@@ -25,6 +25,7 @@ import duckdb
 import polars as pl
 
 from curation.errors import CorpusError
+from curation.tables import upgraded
 
 Statement = tuple[str, Sequence[Any]]
 """SQL and the values of its `?` marks."""
@@ -206,7 +207,7 @@ class Database:
 
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     """Open the database file in this process."""
-    return duckdb.connect(str(folder / FILE), config=dict(CONFIG))
+    return upgraded(duckdb.connect(str(folder / FILE), config=dict(CONFIG)))
 
 
 def unopened(folder: Path, error: Exception) -> CorpusError:

@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from curation.actions import latest_versions
 from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
 from curation.formats import FORMATS
@@ -25,6 +26,7 @@ from curation.mix_files import MixFiles, Written, made, replace
 from curation.names import checked_name
 from curation.operators import translated
 from curation.progress import Progress, silent
+from curation.sql import working
 from curation.twins import with_twins
 
 EVAL_ROWS = 200
@@ -124,9 +126,9 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
         raise unknown("format", mix.format, FORMATS, CorpusError)
     folder = folder or corpus.path / "mixes" / mix.name
     progress(0, 4, "choosing the rows")
-    held = corpus.query("SELECT id FROM held_out")["id"].to_list()
-    unfair = with_twins(corpus, held)
-    pools = [_part_ids(corpus, part, mix.seed) for part in mix.parts]
+    held = corpus.frame(["id"], where=working("held_out"))["id"].to_list()
+    unfair = with_twins(corpus, corpus.query("SELECT id FROM held_out")["id"])
+    pools, changed = _pools(corpus, mix)
     twins = len(set().union(*pools) & (unfair - set(held)))
     ids, given = _chosen(corpus, mix, [[i for i in pool if i not in unfair] for pool in pools])
     written = MixFiles(corpus, made(folder), FORMATS[mix.format])
@@ -138,7 +140,7 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
     enough = int(train.characters * RANDOM_MARGIN)
     baseline = written.write("random", others, lambda rows, characters: characters >= enough)
     progress(3, 4, f"random.jsonl: {baseline.rows:,} rows")
-    notes = tuple(n for n in (_twins_note(twins), note, _random_note(train, baseline)) if n)
+    notes = tuple(n for n in (*changed, _twins_note(twins), note, _random_note(train, baseline)) if n)
     manifest = {
         "name": mix.name,
         "format": mix.format,
@@ -157,7 +159,7 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
     }
     text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True)
     replace(folder / "manifest.json", [text.encode() + b"\n"])
-    corpus.save_mix(mix.name, text)
+    corpus.save_mix(mix.name, text, train.ids)
     progress(4, 4, f"{mix.name}: {train.rows:,} rows")
     return ExportReport(
         mix.name,
@@ -249,10 +251,27 @@ def _called(part: Part) -> str:
     return part.selection or part.where or ""
 
 
-def _part_ids(corpus: Corpus, part: Part, seed: int) -> list[str]:
-    if part.selection is not None:
-        return corpus.selection(part.selection).ids
-    return shuffled(corpus.frame(["id"], where=part.where)["id"].to_list(), seed)
+def _pools(corpus: Corpus, mix: Mix) -> tuple[list[list[str]], list[str]]:
+    """The candidates of each part as they are now, and notes on those of selections that changed since."""
+    successors = latest_versions(corpus)
+    alive = set(corpus.frame(["id"], where=working(None))["id"])
+    pools, replaced, dropped = [], set(), set()
+    for part in mix.parts:
+        if part.selection is None:
+            pools.append(shuffled(corpus.frame(["id"], where=working(part.where))["id"].to_list(), mix.seed))
+            continue
+        chosen = corpus.selection(part.selection).ids
+        now = list(dict.fromkeys(successors.get(i, i) for i in chosen))
+        replaced |= set(chosen) & successors.keys()
+        dropped |= set(now) - alive
+        pools.append([i for i in now if i in alive])
+    notes = [
+        f"{len(replaced):,} samples of the selections were rewritten since: their latest version is taken"
+        if replaced
+        else "",
+        f"{len(dropped):,} samples of the selections were dropped since, and are left out" if dropped else "",
+    ]
+    return pools, [note for note in notes if note]
 
 
 def _described(corpus: Corpus, part: Part) -> dict[str, Any]:
@@ -276,7 +295,7 @@ def _evaluation(
         return evaluation, None
     corpus = written.corpus
     seen = with_twins(corpus, ids) | set(held)
-    every = corpus.frame(["id"])["id"].to_list()
+    every = corpus.frame(["id"], where=working(None))["id"].to_list()
     most = max(1, min(EVAL_ROWS, train.rows // 10)) if held else EVAL_ROWS
     left = [i for i in shuffled(every, 0) if i not in seen]
     evaluation = written.write("eval", left, lambda rows, characters: rows >= most)
@@ -299,7 +318,7 @@ def _twins_note(n: int) -> str | None:
 def _random(corpus: Corpus, mix: Mix, without: set[str]) -> list[str]:
     conditions = {corpus.selection(p.selection).working_set if p.selection else p.where for p in mix.parts}
     where = " OR ".join(f"({c}\n)" for c in sorted(c for c in conditions if c)) if None not in conditions else None
-    pool = corpus.frame(["id"], where=where)["id"].to_list()
+    pool = corpus.frame(["id"], where=working(where))["id"].to_list()
     return [i for i in shuffled(pool, mix.seed + 1) if i not in without]
 
 

@@ -1,8 +1,8 @@
-"""Operators: what measures, chooses or makes samples. Plain data, so that a manifest can rebuild one.
+"""Operators: what measures, chooses, rewrites or makes samples. Plain data, so that a manifest can rebuild one.
 
 An operator is a frozen pydantic model. Its class variables name it; its fields are at once Python arguments, `--set`
 options, form widgets and manifest lines. To add one: one file with one class, and its entry in the tuple of its kind
-(`scorers.SCORERS`, `selectors.SELECTORS`, `synthesis.synthesizers.SYNTHESIZERS`).
+(`scorers.SCORERS`, `selectors.SELECTORS`, `normalizers.NORMALIZERS`, `synthesis.synthesizers.SYNTHESIZERS`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from curation.errors import OperatorError, unknown
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
+
+    from curation.sample import Message
 
 
 class Operator(BaseModel):
@@ -52,10 +54,24 @@ class Operator(BaseModel):
 class Scorer(Operator, ABC):
     """Measures samples: columns in, columns out, one row per sample in the same order."""
 
-    needs: ClassVar[tuple[str, ...]] = ("instruction", "response")
-    """Columns of the sample frame that `score` reads, besides `id`."""
     batch_rows: ClassVar[int] = 20_000
     """Samples per batch, and so per committed shard."""
+    whole: ClassVar[bool] = False
+    """Whether the answer for one sample depends on the others: then all of them come as one batch, in order of
+    ingestion, and samples that are added later make another run over all."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Columns of the corpus that `score` reads, besides `id`: texts, tags, other scores."""
+        return "instruction", "response"
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether a batch has a column `vector`: Array(Float32, dimensions), unit length, null for samples without.
+
+        They are of the embedding that the field `embedding` names, if the operator has one; else of the latest.
+        """
+        return False
 
     @property
     @abstractmethod
@@ -72,6 +88,14 @@ class Scorer(Operator, ABC):
     def fingerprint(self) -> str:
         """What, besides the parameters, the numbers depend on: a hash of the model's weights, of a file of scores."""
         return ""
+
+
+class Normalizer(Operator, ABC):
+    """Rewrites samples; every sample it changes becomes a new version with the old one as its parent."""
+
+    @abstractmethod
+    def normalize(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """The turns as they should be; of a preference pair, each side. Doing it twice changes nothing more."""
 
 
 @dataclass(frozen=True)

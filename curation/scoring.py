@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
+from curation.columns import unscored_column
 from curation.corpus import Corpus
 from curation.engines import Batch, measured
 from curation.progress import Progress, silent
-from curation.sql import run_id
+from curation.sql import run_id, working
+from curation.vectors import Vectors, vectors_of
 
 if TYPE_CHECKING:
     from curation.operators import Scorer
@@ -51,28 +56,35 @@ def score(
     Args:
         corpus: whose samples.
         scorer: with its parameters.
-        where: a condition on the samples; all of them when null.
+        where: a condition on the samples; all of them when null. Samples that were dropped are left out.
         engine: where to measure: `here`, `processes` or `ray`.
         workers: of the engine; one per core when null.
         folder: for `in.parquet` and the shards; `jobs/score-RUN` in the corpus when null.
         progress: told the samples measured so far.
 
     Raises:
-        WinnowError: the condition is wrong, or the scorer lacks its model or file.
+        WinnowError: the condition is wrong, or the scorer lacks its model, its file or a column it needs.
     """
     asked, scorer = scorer.spec_json(), scorer.in_corpus(corpus.path)
     columns = scorer.columns
-    run = run_id(asked, scorer.fingerprint())  # without the paths that in_corpus fills in: a corpus may be moved
+    needs = _known(corpus, scorer.needs)
+    vectors = vectors_of(corpus, getattr(scorer, "embedding", None)) if scorer.needs_vectors else None
+    everything = corpus.frame(["id", *needs], where=working(where)) if scorer.whole else None
+    # Without the paths that in_corpus fills in: a corpus may be moved.
+    run = run_id(asked, scorer.fingerprint(), *_digest(everything, vectors))
     model = scorer.model_dump().get("model")
     corpus.begin_scoring(run, scorer.name, scorer.spec_json(), model, columns)
     folder = folder or corpus.path / "jobs" / f"score-{run}"
     folder.mkdir(parents=True, exist_ok=True)
     _take_left_over(corpus, run, folder)
-    pending = corpus.unscored(run, scorer.needs, where)
-    already = corpus.count(where) - pending.height
+    pending = corpus.unscored(run, needs, working(where))
+    already = corpus.count(working(where)) - pending.height
+    if everything is not None and pending.height:
+        pending = everything  # none of them can be measured without the others
     main = next(iter(columns))
     done = scored = 0
-    batches = _batches(pending, run, folder, scorer.batch_rows)
+    rows = max(1, pending.height) if scorer.whole else scorer.batch_rows
+    batches = _batches(pending, run, folder, rows, vectors)
     for shard, measures in measured(scorer, batches, engine, workers):
         _write(measures, folder / shard)
         corpus.add_scores(run, shard, measures)
@@ -84,13 +96,45 @@ def score(
     return ScoreReport(scorer.name, run, tuple(columns), scored, unscored, already)
 
 
-def _batches(pending: pl.DataFrame, run: str, folder: Path, rows: int) -> Iterator[Batch]:
+def _known(corpus: Corpus, needs: Sequence[str]) -> list[str]:
+    columns = corpus.columns()
+    for column in needs:
+        if column not in columns:
+            raise unscored_column(corpus, column)
+    return list(dict.fromkeys(c for c in needs if c != "id"))
+
+
+def _digest(everything: pl.DataFrame | None, vectors: Vectors | None) -> list[str]:
+    """What the numbers of a scorer that looks at all samples, or at vectors, depend on besides its parameters."""
+    found = [] if vectors is None else [f"{vectors.name} {vectors.model}"]
+    if everything is not None:
+        content = io.BytesIO()
+        everything.select("id", *(c for c in everything.columns if c not in TEXTS)).write_ipc(content)
+        found.append(hashlib.sha256(content.getbuffer()).hexdigest())
+        found += [] if vectors is None else [str(len(vectors.ids))]
+    return found
+
+
+TEXTS = ("id", "messages", "rejected", "instruction", "response", "tools", "label", "script")
+"""Columns that say nothing about a sample that its id does not."""
+
+
+def _batches(pending: pl.DataFrame, run: str, folder: Path, rows: int, vectors: Vectors | None) -> Iterator[Batch]:
     if pending.is_empty():
         return
     _write(pending, folder / "in.parquet")
     first = 1 + max((int(p.stem[-5:]) for p in _shards(run, folder)), default=0)
     for number, start in enumerate(range(0, pending.height, rows), first):
-        yield f"out-{run}-{number:05d}.parquet", pending.slice(start, rows)
+        batch = pending.slice(start, rows)
+        yield f"out-{run}-{number:05d}.parquet", batch if vectors is None else _with_vectors(batch, vectors)
+
+
+def _with_vectors(batch: pl.DataFrame, vectors: Vectors) -> pl.DataFrame:
+    place = pl.DataFrame({"id": vectors.ids, "place": np.arange(len(vectors.ids))})
+    places = batch.select("id").join(place, on="id", how="left", maintain_order="left")["place"]
+    rows = np.asarray(vectors.matrix[places.fill_null(0).to_numpy()], np.float32)
+    column = pl.Series("vector", rows, dtype=pl.Array(pl.Float32, rows.shape[1]))
+    return batch.with_columns(pl.when(places.is_not_null()).then(column).alias("vector"))
 
 
 def _take_left_over(corpus: Corpus, run: str, folder: Path) -> None:

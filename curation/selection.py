@@ -9,12 +9,13 @@ from itertools import combinations_with_replacement
 import numpy as np
 import polars as pl
 
+from curation.columns import unscored_column
 from curation.corpus import Corpus
-from curation.errors import CorpusError, OperatorError, unknown
+from curation.errors import CorpusError, OperatorError
 from curation.names import checked_name
 from curation.operators import Pool, Selection, Selector
 from curation.progress import Progress, silent
-from curation.sql import quoted, run_id
+from curation.sql import quoted, run_id, working
 from curation.twins import QUESTION, with_twins
 from curation.vectors import vectors_of
 
@@ -64,7 +65,8 @@ def select(
         selector: with its parameters.
         budget: samples to keep: a number, or a share of the pool such as "5%".
         name: what to call it.
-        where: the working set; the whole corpus when null. Held-out samples and their twins are never candidates.
+        where: the working set; the whole corpus when null. Samples that were dropped, held-out ones and their twins are
+            never candidates.
         embedding: for selectors that need vectors; the only or the latest one when null.
         progress: told the steps.
 
@@ -143,7 +145,7 @@ def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str 
         if column not in known:
             raise unscored_column(corpus, column)
     columns = list(dict.fromkeys(["id", "source", *selector.needs, "held_out"]))
-    frame = corpus.frame(columns, where=where).sort("id")
+    frame = corpus.frame(columns, where=working(where)).sort("id")
     left = dict.fromkeys(frame.filter("held_out")["id"], "held out for evaluation")
     twins = with_twins(corpus, corpus.query("SELECT id FROM held_out")["id"]) - left.keys()
     left |= dict.fromkeys((i for i in frame["id"] if i in twins), "it asks what a held-out sample asks")
@@ -158,15 +160,6 @@ def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str 
     left |= dict.fromkeys(frame.filter(pl.col("place").is_null())["id"], f"no vector in the embedding {vectors.name!r}")
     frame = frame.drop_nulls("place")
     return Pool(frame.drop("place"), np.asarray(vectors.matrix[frame["place"].to_numpy()], np.float32)), left
-
-
-def unscored_column(corpus: Corpus, column: str) -> CorpusError:
-    """The error for a column that no scorer has written, with the command that writes it."""
-    scorers = {"length": "length", "ifd": "ifd", "heuristics": "heuristics"}
-    scorer = next((s for prefix, s in scorers.items() if column.startswith(prefix)), None)
-    known = unknown("column", column, corpus.score_columns())
-    fix = f"winnow score {corpus.path} {scorer}" if scorer else known.fix
-    return CorpusError(f"The corpus has no column {column!r}.", fix=fix)
 
 
 def hold_out(corpus: Corpus, budget: int | float | str, *, seed: int = 0) -> HoldOutReport:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import duckdb
 
@@ -40,6 +41,12 @@ def condition(where: str | None) -> str:
     return f" WHERE ({check_sql(where, 'filter')}\n)" if where and where.strip() else ""
 
 
+def working(where: str | None) -> str:
+    """The working set of a filter: what meets it and was not dropped."""
+    kept = "decision IS DISTINCT FROM 'drop'"
+    return f"({check_sql(where, 'filter')}\n) AND {kept}" if where and where.strip() else kept
+
+
 def check_sql(fragment: str, what: str) -> str:
     """The fragment, if it is a single expression list that only reads.
 
@@ -57,3 +64,10 @@ def check_sql(fragment: str, what: str) -> str:
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise CorpusError(f"The {what} {fragment!r} is more than one condition.", fix="write one condition, without ;")
     return fragment
+
+
+def bad_sql(error: duckdb.Error, columns: Iterable[str]) -> CorpusError:
+    """The two lines for a condition that does not work, with the columns there are."""
+    message = str(error).split("\n")[0].split(" in FROM clause!")[0]
+    message = re.sub(r"^(Binder|Catalog|Conversion|Parser|Permission|Invalid Input) Error: ", "", message).strip()
+    return CorpusError(f"The filter does not work: {message}", fix=f"use SQL over these columns: {', '.join(columns)}")

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
 TABLES = """
 CREATE TABLE IF NOT EXISTS samples (
     position BIGINT, id VARCHAR,
@@ -9,7 +15,7 @@ CREATE TABLE IF NOT EXISTS samples (
     rejected STRUCT("role" VARCHAR, "content" VARCHAR, reasoning VARCHAR, tool_calls VARCHAR)[],
     label BOOLEAN, tools VARCHAR, instruction VARCHAR, response VARCHAR, shape VARCHAR, source VARCHAR,
     "row" BIGINT, parents VARCHAR[], operator VARCHAR, metadata VARCHAR, turns INTEGER, response_chars INTEGER,
-    script VARCHAR, batch VARCHAR, added_at TIMESTAMP);
+    script VARCHAR, batch VARCHAR, added_at TIMESTAMP, root VARCHAR);
 CREATE TABLE IF NOT EXISTS duplicates (
     id VARCHAR, source VARCHAR, "row" BIGINT, metadata VARCHAR, batch VARCHAR, added_at TIMESTAMP);
 CREATE TABLE IF NOT EXISTS rejected ("file" VARCHAR, line BIGINT, reason VARCHAR, "text" VARCHAR, batch VARCHAR,
@@ -27,6 +33,17 @@ CREATE TABLE IF NOT EXISTS selections (name VARCHAR, operator VARCHAR, budget BI
 CREATE TABLE IF NOT EXISTS selected (name VARCHAR, "rank" BIGINT, id VARCHAR);
 CREATE TABLE IF NOT EXISTS not_selected (name VARCHAR, id VARCHAR, reason VARCHAR);
 CREATE TABLE IF NOT EXISTS mixes (name VARCHAR, manifest VARCHAR, created_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS mixed (name VARCHAR, id VARCHAR);
+CREATE TABLE IF NOT EXISTS snapshots (name VARCHAR, note VARCHAR, samples BIGINT, dropped BIGINT, made_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS snapshot_members (name VARCHAR, id VARCHAR, dropped_because VARCHAR);
+CREATE TABLE IF NOT EXISTS actions ("number" BIGINT, action VARCHAR, kind VARCHAR, who VARCHAR, note VARCHAR,
+    operator VARCHAR, undoes VARCHAR, made_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS changes (action VARCHAR, id VARCHAR,
+    was STRUCT(decision VARCHAR, reason VARCHAR, replaced_by VARCHAR, is_current BOOLEAN),
+    becomes STRUCT(decision VARCHAR, reason VARCHAR, replaced_by VARCHAR, is_current BOOLEAN));
+CREATE TABLE IF NOT EXISTS tag_changes (action VARCHAR, id VARCHAR, tag VARCHAR, was BOOLEAN, becomes BOOLEAN);
+CREATE TABLE IF NOT EXISTS states (id VARCHAR, decision VARCHAR, reason VARCHAR, replaced_by VARCHAR,
+    is_current BOOLEAN);
 CREATE TABLE IF NOT EXISTS synthesis_runs (run VARCHAR, operator VARCHAR, model VARCHAR, started_at TIMESTAMP);
 CREATE TABLE IF NOT EXISTS synthesis_rejected (run VARCHAR, id VARCHAR, instruction VARCHAR, response VARCHAR,
     parents VARCHAR[], rejected_by VARCHAR, detail VARCHAR, metadata VARCHAR, added_at TIMESTAMP);
@@ -60,14 +77,39 @@ ADDED = """
 SELECT (SELECT count(*) FROM incoming_frame) AS n,
     (SELECT count(*) FROM incoming_frame ANTI JOIN known_ids USING (id) WHERE first_of_id) AS added"""
 
-VIEW = """
-CREATE OR REPLACE VIEW everything AS
+_VIEW = """
+CREATE OR REPLACE VIEW {name} AS
 SELECT samples.* REPLACE (
         coalesce(samples.messages, [
             {{'role': 'user', 'content': instruction, 'reasoning': NULL, 'tool_calls': NULL}},
-            {{'role': 'assistant', 'content': response, 'reasoning': NULL, 'tool_calls': NULL}}]) AS messages),
-    tagged.tags, held_out.id IS NOT NULL AS held_out{columns}
+            {{'role': 'assistant', 'content': response, 'reasoning': NULL, 'tool_calls': NULL}}]) AS messages,
+        coalesce(samples.root, samples.id) AS root),
+    tagged.tags, held_out.id IS NOT NULL AS held_out, states.decision, states.reason AS decision_reason{columns}
 FROM samples
+LEFT JOIN states USING (id)
 LEFT JOIN (SELECT id, list(tag ORDER BY tag) AS tags FROM tags GROUP BY id) tagged USING (id)
 LEFT JOIN held_out USING (id)
-LEFT JOIN scores USING (id)"""
+LEFT JOIN scores USING (id){condition}"""
+
+
+def views(score_columns: Iterable[str]) -> list[str]:
+    """SQL of the views: `everything` has the samples as they are now, `versions` what they were before as well."""
+    columns = "".join(f', scores."{name.replace(chr(34), chr(34) * 2)}"' for name in score_columns)
+    now = "\nWHERE coalesce(states.is_current, true)"
+    return [
+        _VIEW.format(name="everything", columns=columns, condition=now),
+        _VIEW.format(name="versions", columns=columns, condition=""),
+    ]
+
+
+def upgraded(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """The connection, with the tables of a corpus that an earlier version made brought up to date."""
+    known = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if "samples" not in known or "states" in known:
+        return connection
+    connection.execute("ALTER TABLE samples ADD COLUMN IF NOT EXISTS root VARCHAR")
+    connection.execute(TABLES)
+    scored = connection.execute("SELECT column_name FROM (DESCRIBE scores) WHERE column_name <> 'id'").fetchall()
+    for view in views(name for (name,) in scored):
+        connection.execute(view)
+    return connection

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curation.corpus import Corpus
 from curation.errors import OperatorError, unknown
 from curation.progress import Progress
+from curation.sql import working
 from curation.warm_up import WarmUpSettings, warm_up
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def warm_up_corpus(corpus: Corpus, settings: Mapping[str, str], seed: int, progr
         WinnowError: there is no text, or torch is not installed.
     """
     given = _settings(settings)
-    frame = corpus.frame(["messages"], where="NOT held_out")
+    frame = corpus.frame(["messages"], where=working("NOT held_out"))
     return warm_up(
         frame["messages"].to_list(), corpus.path / "models" / "warm-up", seed=seed, settings=given, progress=progress
     )

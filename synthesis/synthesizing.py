@@ -20,6 +20,7 @@ from curation.chat import KeptChat, open_chat_model
 from curation.errors import CorpusError, ModelError, OperatorError, WinnowError
 from curation.progress import Progress, silent
 from curation.sample import Sample, from_row
+from curation.sql import working
 from synthesis.shards import Maker, Shards
 from synthesis.synthesizer import Outcome, Steps, Synthesizer
 
@@ -158,9 +159,8 @@ def draw(corpus: Samples, synthesizer: Synthesizer, where: str | None, limit: in
     Raises:
         CorpusError: there is none.
     """
-    condition = "operator IS NULL AND NOT held_out AND instruction <> ''" + (
-        f" AND ({where}\n)" if where and where.strip() else ""
-    )
+    ingested = "root IN (SELECT id FROM samples WHERE operator IS NULL)"  # in whatever version
+    condition = f"{working(where)} AND {ingested} AND NOT held_out AND instruction <> ''"
     ids = corpus.frame(["id"], where=condition)["id"].to_list()
     ids.sort(key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest())
     chosen: list[Sample] = []

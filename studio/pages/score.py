@@ -13,7 +13,8 @@ from studio.pages import distribution
 if TYPE_CHECKING:
     import polars as pl
 
-    from curation.corpus import Corpus, ScoreRun
+    from curation.corpus import Corpus
+    from curation.stored import ScoreRun
 
 TEXTS = {"both": "Instruction and response", "instruction": "Instruction", "response": "Response"}
 LOOKED_AT = 50
