@@ -5,9 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import ifd, ingest, k_center
+from benchmarks import (
+    contamination,
+    ifd,
+    ingest,
+    k_center,
+    near_duplicates,
+    preference_agreement,
+    semantic_duplicates,
+    signals,
+)
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"ingest": ingest.run, "k-center": k_center.run, "ifd": ifd.run}
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "ingest": ingest.run,
+    "k-center": k_center.run,
+    "ifd": ifd.run,
+    "signals": signals.run,
+    "preference-agreement": preference_agreement.run,
+    "near-duplicates": near_duplicates.run,
+    "semantic-duplicates": semantic_duplicates.run,
+    "contamination": contamination.run,
+}
 
 
 def main(names: list[str]) -> None:

@@ -7,19 +7,31 @@ from typing import Any
 
 _HOMES = {
     "Corpus": "corpus",
+    "FeedbackRules": "feedback",
     "Message": "sample",
     "Mix": "mixing",
     "Part": "mixing",
     "Sample": "sample",
     "WinnowError": "errors",
+    "arrivals": "arrivals",
     "compare": "selection",
+    "diff": "snapshots",
+    "drop": "deciding",
+    "edit": "deciding",
     "embed": "embedding",
     "export": "mixing",
     "hold_out": "selection",
     "ingest": "ingestion",
+    "keep": "deciding",
+    "lineage": "lineage",
+    "normalize": "normalizing",
     "score": "scoring",
     "select": "selection",
+    "snapshot": "snapshots",
+    "tag": "deciding",
+    "undo": "actions",
     "warm_up": "warm_up",
+    "watch": "watching",
 }
 
 __all__ = sorted(_HOMES)

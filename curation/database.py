@@ -24,7 +24,8 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from curation.errors import CorpusError
+from curation.errors import CorpusError, of_disk
+from curation.finding import Narrow
 from curation.tables import upgraded
 
 Statement = tuple[str, Sequence[Any]]
@@ -102,6 +103,8 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._held: duckdb.DuckDBPyConnection | None = None
+        self.narrow: Narrow | None = None
+        """Of a database that `hold` opened."""
 
     def run(
         self,
@@ -122,7 +125,7 @@ class Database:
         for _ in range(RETRIES):
             with self._connection() as connection:
                 if not isinstance(connection, Owner):
-                    return execute(connection, script, frames or {}, timeout_seconds)
+                    return execute(connection, script, frames or {}, timeout_seconds, self.narrow)
                 # What got no answer is asked again: a living owner remembers what it answered to a request, and where
                 # it died every write is one that changes nothing when it is done twice.
                 with contextlib.suppress(OSError):
@@ -144,14 +147,14 @@ class Database:
                 f"{self.folder} is open in another studio (process {connection.pid}).",
                 fix="use that one, or close it first",
             )
-        self._held = connection
+        self._held, self.narrow = connection, Narrow(connection)
         return connection
 
     def release(self) -> None:
         """Close what `hold` opened."""
         if self._held is not None:
             self._held.close()
-            self._held = None
+            self._held = self.narrow = None
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -224,10 +227,13 @@ def execute(
     statements: Sequence[Statement],
     frames: Mapping[str, pl.DataFrame],
     timeout_seconds: float | None = None,
+    narrow: Narrow | None = None,
 ) -> pl.DataFrame:
     """Run statements in one transaction on an open connection; the last one's rows."""
     cursor = connection.cursor()
-    lock = contextlib.nullcontext() if _reads_only(statements) else _writing
+    reads = _reads_only(statements)
+    lock = contextlib.nullcontext() if reads else _writing
+    path = narrow.path() if narrow and reads and narrow.answers(statements[-1][0]) else None
     timer = threading.Timer(timeout_seconds, cursor.interrupt) if timeout_seconds else None
     with lock:
         for name, frame in frames.items():
@@ -236,16 +242,21 @@ def execute(
             if timer:
                 timer.start()
             cursor.begin()
-            result = _rows(cursor, statements)
+            result = _rows(cursor, statements, path)
             cursor.commit()
+            if narrow and not reads:
+                narrow.written(sql for sql, _ in statements)
         except duckdb.InterruptException:
             cursor.rollback()
             raise CorpusError(
                 f"The query took longer than {timeout_seconds:g} s and was stopped.", fix="narrow the filter"
             ) from None
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(duckdb.Error):
                 cursor.rollback()
+            disk = of_disk(error)
+            if disk is not None:
+                raise disk from None
             raise
         finally:
             if timer:
@@ -254,14 +265,21 @@ def execute(
     return result
 
 
-def _rows(cursor: duckdb.DuckDBPyConnection, statements: Sequence[Statement]) -> pl.DataFrame:
+def _rows(cursor: duckdb.DuckDBPyConnection, statements: Sequence[Statement], path: str | None) -> pl.DataFrame:
     for sql, values in statements[:-1]:
         cursor.execute(sql, list(values))
     sql, values = statements[-1]
     if not _is_query(sql):
         cursor.execute(sql, list(values))
         return pl.DataFrame()
-    frame: pl.DataFrame = cursor.sql(sql, params=list(values)).pl()
+    frame: pl.DataFrame
+    if path:
+        with contextlib.suppress(duckdb.BinderException):  # it needs a column that is not in memory
+            cursor.execute(path)
+            frame = cursor.sql(sql, params=list(values)).pl()
+            return frame
+        cursor.execute("RESET search_path")
+    frame = cursor.sql(sql, params=list(values)).pl()
     return frame
 
 
@@ -330,9 +348,10 @@ Answer = tuple[int, bytes]
 class Answers:
     """The owner's side of a request: each is done once, however often it is sent."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path, narrow: Narrow | None = None) -> None:
         self._connection = connection
         self._folder = folder
+        self._narrow = narrow
         self._given: dict[str, Future[Answer]] = {}
         self._lock = threading.Lock()
 
@@ -348,15 +367,15 @@ class Answers:
             while len(self._given) > REMEMBERED:
                 self._given.pop(next(iter(self._given)))
         if earlier is None:
-            mine.set_result(_answer(self._connection, self._folder, body))
+            mine.set_result(_answer(self._connection, self._folder, body, self._narrow))
         return mine.result()
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, folder: Path, body: bytes) -> Answer:
+def _answer(connection: duckdb.DuckDBPyConnection, folder: Path, body: bytes, narrow: Narrow | None) -> Answer:
     try:
         asked = json.loads(body)
         frames = {name: pl.read_ipc(_inside(folder, file).read_bytes()) for name, file in asked["frames"].items()}
-        result = execute(connection, asked["statements"], frames, asked.get("timeout_seconds"))
+        result = execute(connection, asked["statements"], frames, asked.get("timeout_seconds"), narrow)
     except CorpusError as error:
         return 400, json.dumps({"kind": "corpus", "message": error.message, "fix": error.fix}).encode()
     except (duckdb.Error, OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:

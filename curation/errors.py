@@ -25,6 +25,8 @@ class WinnowError(Exception):
             message: what failed, with the value and where it stands.
             fix: one imperative line, best a command to paste.
         """
+        # The reasons that libraries give may have more lines.
+        message = " ".join(line.strip() for line in message.splitlines() if line.strip())
         super().__init__(message)
         self.message = message
         self.fix = fix
@@ -47,6 +49,31 @@ class ModelError(WinnowError):
 
 class CorpusError(WinnowError):
     """The corpus does not hold what was asked of it, or can't be opened."""
+
+
+DISK = (
+    "No space left", "Disk quota", "File too large", "Read-only file system", "Permission denied", "Input/output error",
+    "Operation not permitted", "requested and", "Could not write file", "offload data block", "max_temp_directory_size",
+)  # fmt: skip
+"""What an error says, whatever its class and library, when the disk would not take what was written."""
+
+
+def of_disk(error: BaseException) -> WinnowError | None:
+    """The two lines for an error that is the disk's fault: it is full, or may not be written to; null for any other.
+
+    DuckDB, polars, numpy and Python each raise a class of their own, and not all of them keep the number of the error.
+    """
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    reason = " ".join(said.split("\n")[0].split()).rstrip(".").split("Error: ", 1)[-1]
+    if isinstance(error, WinnowError) or not any(words in reason for words in DISK):
+        return None
+    if "requested and" in reason:  # numpy's words for it
+        reason = "a file could not be written to its end"
+    where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    return CorpusError(
+        f"The disk refused: {where}{reason}.",
+        fix="free disk space, or check that you may write there; the same command goes on from what was stored",
+    )
 
 
 def unknown(kind: str, name: str, known: Iterable[str], error: type[WinnowError] = OperatorError) -> WinnowError:

@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from curation.sample import Message, Sample
+from curation.sample import REJECTED_DETAILS, TURN_DETAILS, Message, Sample, is_document
 
 Row = dict[str, Any]
 
 
 def as_messages(sample: Sample) -> Row | str:
-    """`messages`, and `tools` where there are some: TRL's conversational language modeling."""
-    return _nothing_to_learn(sample) or {"messages": _turns(sample.messages), **_tools(sample)}
+    """`messages`, and `tools` where there are some: TRL's conversational language modeling. A `label` stays."""
+    label = {} if sample.label is None else {"label": sample.label}
+    return _nothing_to_learn(sample) or {"messages": _turns(sample), **_tools(sample), **label}
 
 
 def as_prompt_completion(sample: Sample) -> Row | str:
@@ -21,7 +22,19 @@ def as_prompt_completion(sample: Sample) -> Row | str:
     reason = _nothing_to_learn(sample) or _unanswered(sample)
     if reason:
         return reason
-    return {"prompt": _turns(sample.messages[:-1]), "completion": _turns(sample.messages[-1:]), **_tools(sample)}
+    turns = _turns(sample)
+    return {"prompt": turns[:-1], "completion": turns[-1:], **_tools(sample)}
+
+
+def as_unpaired_preference(sample: Sample) -> Row | str:
+    """`prompt` and `completion` as turns and `label`: TRL's conversational unpaired preference, for KTO."""
+    if sample.label is None:
+        return "it has no label"
+    reason = _no_conversation(sample) or _unanswered(sample)
+    if reason:
+        return reason
+    turns = _turns(sample)
+    return {"prompt": turns[:-1], "completion": turns[-1:], "label": sample.label, **_tools(sample)}
 
 
 def as_preference(sample: Sample) -> Row | str:
@@ -31,8 +44,9 @@ def as_preference(sample: Sample) -> Row | str:
     split = _chosen_from(sample.messages, sample.rejected)
     if isinstance(split, str):
         return split
-    prompt, chosen = sample.messages[:split], sample.messages[split:]
-    return {"prompt": _turns(prompt), "chosen": _turns(chosen), "rejected": _turns(sample.rejected), **_tools(sample)}
+    turns = _turns(sample)
+    rejected = _with_details(sample.rejected, sample.metadata.get(REJECTED_DETAILS))
+    return {"prompt": turns[:split], "chosen": turns[split:], "rejected": rejected, **_tools(sample)}
 
 
 def as_alpaca(sample: Sample) -> Row | str:
@@ -64,12 +78,22 @@ def as_sharegpt(sample: Sample) -> Row | str:
     return {**row, **({"tools": sample.tools} if sample.tools else {})}
 
 
+def as_text(sample: Sample) -> Row | str:
+    """`text`: TRL's standard language modeling, for documents only; a conversation needs a template to be a text."""
+    if not is_document(sample.messages):
+        return "it is a conversation, not a document"
+    text = sample.messages[0].content
+    return {"text": text} if text.strip() else "it is empty"
+
+
 FORMATS: dict[str, Callable[[Sample], Row | str]] = {
     "messages": as_messages,
     "prompt-completion": as_prompt_completion,
     "alpaca": as_alpaca,
     "sharegpt": as_sharegpt,
     "preference": as_preference,
+    "unpaired-preference": as_unpaired_preference,
+    "text": as_text,
 }
 
 
@@ -77,10 +101,17 @@ def _nothing_to_learn(sample: Sample) -> str | None:
     """Why a model should not imitate this sample; null if it should."""
     if sample.label is False:
         return "it is labelled undesirable"
+    reason = _no_conversation(sample)
+    if reason:
+        return reason
     answer = next((m for m in reversed(sample.messages) if m.role == "assistant"), None)
     if answer is None:
         return "it has no answer"
     return None if answer.content.strip() or answer.tool_calls else "its answer is empty"
+
+
+def _no_conversation(sample: Sample) -> str | None:
+    return "it is a document, which only the format text can hold" if is_document(sample.messages) else None
 
 
 def _unanswered(sample: Sample) -> str | None:
@@ -122,15 +153,25 @@ def _chosen_from(messages: Sequence[Message], rejected: Sequence[Message]) -> in
     return split if alike else "its chosen and rejected turns can't be told apart from the prompt"
 
 
-def _turns(messages: Sequence[Message]) -> list[Row]:
+NAMED = ("name", "tool_call_id")
+"""What a turn says beside its message that chat templates read."""
+
+
+def _turns(sample: Sample) -> list[Row]:
+    return _with_details(sample.messages, sample.metadata.get(TURN_DETAILS))
+
+
+def _with_details(messages: Sequence[Message], details: Any) -> list[Row]:
     rows = []
-    for m in messages:
+    details = details if isinstance(details, dict) else {}
+    for place, m in enumerate(messages):
         row: Row = {"role": m.role, "content": m.content}
         if m.reasoning:
             row["reasoning"] = m.reasoning
         if m.tool_calls:
             row["tool_calls"] = _loaded(m.tool_calls)
-        rows.append(row)
+        more = details.get(str(place))
+        rows.append(row | {k: more[k] for k in NAMED if k in more} if isinstance(more, dict) else row)
     return rows
 
 

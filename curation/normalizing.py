@@ -13,10 +13,12 @@ from curation.actions import replace_samples
 from curation.corpus import SAMPLE_COLUMNS, Corpus
 from curation.operators import Normalizer
 from curation.progress import Progress, silent
-from curation.sample import Sample, from_row
+from curation.sample import Message, Sample, from_row
 from curation.sql import working
 
 SHARD_ROWS = 10_000
+
+Turns = tuple[Message, ...]
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ def normalize(
     ids = corpus.frame(["id"], where=working(where))["id"].to_list()
     for start in range(0, len(ids), SHARD_ROWS):
         shard = ids[start : start + SHARD_ROWS]
-        new = {old: rewritten(normalizer, sample) for old, sample in _samples(corpus, shard)}
-        new = {old: sample for old, sample in new.items() if sample.id != old}
+        new = dict(_rewritten(corpus, normalizer, shard))
         changed += replace_samples(
             corpus, action, "normalize", new, operator=normalizer.spec_json(), who=who, note=note or normalizer.name
         )
@@ -71,16 +72,28 @@ def normalize(
 
 
 def rewritten(normalizer: Normalizer, sample: Sample) -> Sample:
-    """The sample as the normalizer would have it."""
-    rejected = None if sample.rejected is None else normalizer.normalize(sample.rejected)
-    return dataclasses.replace(sample, messages=normalizer.normalize(sample.messages), rejected=rejected)
+    """The sample as the normalizer would have it; both sides of a preference pair are read after the same question."""
+    turns, rejected = _sides(normalizer, sample.messages, sample.rejected)
+    return dataclasses.replace(sample, messages=turns, rejected=rejected)
 
 
-def _samples(corpus: Corpus, ids: list[str]) -> Iterator[tuple[str, Sample]]:
+def _sides(normalizer: Normalizer, messages: Turns, rejected: Turns | None) -> tuple[Turns, Turns | None]:
+    if rejected is not None:
+        asked = max((i for i, m in enumerate(messages) if m.role == "user"), default=-1) + 1
+        rejected = normalizer.normalize((*messages[:asked], *rejected))[asked:]
+    return normalizer.normalize(messages), rejected
+
+
+def _rewritten(corpus: Corpus, normalizer: Normalizer, ids: list[str]) -> Iterator[tuple[str, Sample]]:
+    """Id -> the new sample, of those that change. Of the others, which are most, nothing but the turns is built."""
     wanted = pl.DataFrame({"id": ids}, schema={"id": pl.String})
-    columns = ", ".join(f'everything."{c}"' for c in SAMPLE_COLUMNS)
+    columns = ", ".join(f'versions."{c}"' for c in SAMPLE_COLUMNS)
     frame = corpus.run(
-        f"SELECT {columns} FROM everything SEMI JOIN wanted USING (id) ORDER BY position", frames={"wanted": wanted}
+        f"SELECT {columns} FROM versions SEMI JOIN wanted USING (id) ORDER BY position", frames={"wanted": wanted}
     )
     for row in frame.iter_rows(named=True):
-        yield row["id"], from_row(row)
+        messages = tuple(Message(**m) for m in row["messages"])
+        rejected = None if row["rejected"] is None else tuple(Message(**m) for m in row["rejected"])
+        turns, others = _sides(normalizer, messages, rejected)
+        if turns != messages or others != rejected:
+            yield row["id"], dataclasses.replace(from_row(row), messages=turns, rejected=others)

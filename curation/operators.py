@@ -95,7 +95,10 @@ class Normalizer(Operator, ABC):
 
     @abstractmethod
     def normalize(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The turns as they should be; of a preference pair, each side. Doing it twice changes nothing more."""
+        """The turns as they should be, as many as were given. Doing it twice changes nothing more.
+
+        The rejected side of a preference pair comes with its question before it, as the chosen side does.
+        """
 
 
 @dataclass(frozen=True)

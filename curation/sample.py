@@ -23,6 +23,12 @@ ID_LENGTH = 20
 
 ROLES = ("system", "user", "assistant", "tool")
 
+TURN_DETAILS, REJECTED_DETAILS = "turn_details", "rejected_details"
+"""Metadata: place of a turn (from 0 on, as text) -> what its source said beside it, such as `name` or `tool_call_id`.
+
+They are no part of the id: two logs of one conversation that differ in such marks are the same sample.
+"""
+
 _FIELD, _MESSAGE, _PART = "\x1f", "\x1e", "\x1d"
 
 
@@ -139,6 +145,11 @@ def is_pair(messages: Sequence[Message]) -> bool:
     )
 
 
+def is_document(messages: Sequence[Message]) -> bool:
+    """Whether there is one text and nothing that it answers: a document lies in a sample as a single answer."""
+    return len(messages) == 1 and messages[0].role == "assistant" and not messages[0].tool_calls
+
+
 _KANA = re.compile(r"[\u3040-\u30ff]")
 _HANGUL = re.compile(r"[\uac00-\ud7af]")
 _LETTERS = {
@@ -147,6 +158,8 @@ _LETTERS = {
     "Arabic": re.compile(r"[\u0600-\u06ff]"),
     "Devanagari": re.compile(r"[\u0900-\u097f]"),
 }
+_OTHER = re.compile("[\u0400-\u04ff\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
+"""Any of the letters above: most texts that are not ASCII have a curly quote and none of these."""
 
 
 def script_of(text: str) -> str:
@@ -154,9 +167,9 @@ def script_of(text: str) -> str:
 
     Chinese counts from a third of the non-space characters on, as its words are shorter; others from a half.
     """
-    if text.isascii():
-        return "Latin"
     text = text[:500]
+    if text.isascii() or not _OTHER.search(text):
+        return "Latin"
     if _KANA.search(text):
         return "Japanese"
     if _HANGUL.search(text):
@@ -230,8 +243,10 @@ def pair_frame(columns: dict[str, Any]) -> pl.DataFrame:
     The fast way into a corpus for the commonest files: the same frame as `to_frame` makes of the same samples.
     """
     pairs = list(zip(columns["instruction"], columns["response"], strict=True))
+    columns["script"] = [
+        "Latin" if i.isascii() and r.isascii() else script_of(f"{i[:500]} {r[:500]}") for i, r in pairs
+    ]
     columns["id"] = [text_id(pair_text(instruction, response)) for instruction, response in pairs]
-    columns["script"] = ["Latin" if i.isascii() and r.isascii() else script_of(f"{i} {r}") for i, r in pairs]
     return framed(columns)
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
 
+ROWS_AT_ONCE = 65_536
+
 
 @dataclass(frozen=True)
 class Vectors:
@@ -72,9 +74,13 @@ def store(folder: Path, ids: Sequence[str], matrices: Sequence[np.ndarray], abou
     """Write an embedding as a whole: the rows of the matrices one below the other, row i of `ids[i]`."""
     number = ((about_of(folder) or {}).get("number") or 0) + 1
     shape = (len(ids), int(matrices[0].shape[1]))
-    merged = np.lib.format.open_memmap(folder / f"vectors-{number}.npy", mode="w+", dtype=np.float32, shape=shape)
-    np.concatenate(matrices, out=merged)
-    merged.flush()
+    # Written, not mapped: where a mapped file outgrows the disk, the process is killed without a word.
+    with (folder / f"vectors-{number}.npy").open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for matrix in matrices:
+            for start in range(0, len(matrix), ROWS_AT_ONCE):
+                file.write(np.ascontiguousarray(matrix[start : start + ROWS_AT_ONCE], dtype=np.float32).data)
     np.save(folder / f"ids-{number}.npy", np.array(ids))
     partial = folder / ".about.json"
     partial.write_text(json.dumps({**about, "dimensions": shape[1], "samples": shape[0], "number": number}))

@@ -30,7 +30,9 @@ def pages() -> dict[str, list[Page]]:
 
     from studio.pages import (
         browse,
+        clean,
         evaluate,
+        history,
         ingest,
         jobs,
         mix,
@@ -50,6 +52,7 @@ def pages() -> dict[str, list[Page]]:
         ],
         "Curate": [
             st.Page(score.page, title="Score", icon=":material/speed:", url_path="score"),
+            st.Page(clean.page, title="Clean", icon=":material/cleaning_services:", url_path="clean"),
             st.Page(select.page, title="Select", icon=":material/filter_alt:", url_path="select"),
         ],
         "Create": [st.Page(synthesize.page, title="Synthesize", icon=":material/auto_awesome:", url_path="synthesize")],
@@ -59,6 +62,7 @@ def pages() -> dict[str, list[Page]]:
             st.Page(evaluate.page, title="Evaluate", icon=":material/balance:", url_path="evaluate"),
         ],
         "Workspace": [
+            st.Page(history.page, title="History", icon=":material/history:", url_path="history"),
             st.Page(jobs.page, title="Jobs", icon=":material/pending_actions:", url_path="jobs"),
             st.Page(settings.page, title="Settings", icon=":material/settings:", url_path="settings"),
         ],
@@ -77,7 +81,7 @@ def run() -> None:
     st.session_state[forms.PAGES_KEY] = {
         page.title.lower(): page for in_section in sections.values() for page in in_section
     }
-    chosen = st.navigation(sections)
+    chosen = st.navigation(sections, expanded=True)
     with st.sidebar:
         st.caption("Corpus")
         st.markdown(f"**{forms.plain(forms.corpus_path().name)}**")

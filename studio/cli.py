@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
-from curation.errors import WinnowError
-from studio import curating, making, opening
+from curation.errors import WinnowError, of_disk
+from studio import bringing, curating, deciding, making, opening, recalling
 from studio.performing import argv as running
 
 
@@ -30,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         winnow.main(args=arguments, prog_name="winnow", standalone_mode=False)
     except WinnowError as error:
-        click.echo(f"error: {error.message}\n  fix: {error.fix}", err=True)
-        sys.exit(2)
+        _say(error)
     except click.ClickException as error:
         click.echo(f"error: {error.format_message()}\n  fix: see {_help_line(error)}", err=True)
         sys.exit(2)
@@ -41,6 +41,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        disk = of_disk(error)
+        if disk is None:
+            raise
+        _say(disk)
+
+
+def _say(error: WinnowError) -> NoReturn:
+    click.echo(f"error: {' '.join(error.message.split())}\n  fix: {error.fix}", err=True)
+    sys.exit(2)
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -55,6 +65,9 @@ def _help_line(error: click.ClickException) -> str:
 for command in (
     *(curating.ingest, curating.inspect, curating.score, curating.embed, curating.warm_up, curating.hold_out),
     *(curating.select, curating.compare, making.synthesize, making.export, making.train, making.evaluate),
+    *(deciding.keep, deciding.drop, deciding.clear, deciding.tag, deciding.edit, deciding.normalize, deciding.undo),
+    *(bringing.watch, bringing.arrivals),
+    *(deciding.history, recalling.snapshot, recalling.diff, recalling.why),
     *(opening.jobs, opening.operators, opening.demo, opening.studio),
 ):
     winnow.add_command(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,43 @@ from studio.performing import CORPUS, JSON, SETTINGS, WHERE, facts, pairs, perfo
 @click.option(
     "--map", "fields", multiple=True, metavar="NAME=COLUMN", help="Which column is meant, such as: response=reply"
 )
+@click.option(
+    "--rules",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What becomes of conversations with feedback, such as: thumbs=false",
+)
+@click.option("--encoding", help="Of text files that are not UTF-8, such as: gb18030")
 @JSON
-def ingest(corpus: Path, files: tuple[str, ...], source: str | None, fields: tuple[str, ...], as_json: bool) -> None:
-    """Read files (JSON, JSONL, Parquet, CSV; .gz, .zst) into a corpus; known text adds nothing."""
+def ingest(
+    corpus: Path,
+    files: tuple[str, ...],
+    source: str | None,
+    fields: tuple[str, ...],
+    rules: tuple[str, ...],
+    encoding: str | None,
+    as_json: bool,
+) -> None:
+    """Read files (JSON, JSONL, Parquet, CSV, text; .gz, .zst) and addresses (https://, hf://datasets/) into a corpus.
+
+    Known text adds nothing.
+    """
     from curation.corpus import Corpus
+    from curation.feedback import rules_from
+    from curation.fetching import is_remote
     from curation.ingestion import ingest as verb
 
-    mapped = pairs(fields, "--map")
-    missing = [file for file in files if not Path(file).exists()]
+    mapped, judged = pairs(fields, "--map"), rules_from(pairs(rules, "--rules"))
+    missing = [file for file in files if not is_remote(file) and not Path(file).exists()]
     if missing:  # before a corpus is made for nothing
         raise IngestError(f"There is no file {missing[0]}.", fix="check the name; a pattern works too: data/*.jsonl")
     opened = Corpus.create(corpus)
     perform(
         opened.path,
         as_json,
-        lambda progress: verb(opened, files, source=source, fields=mapped, progress=progress),
+        lambda progress: verb(
+            opened, files, source=source, fields=mapped, rules=judged, encoding=encoding, progress=progress
+        ),
         lambda report: _show_ingest(report, corpus),
     )
 
@@ -52,6 +75,15 @@ def _show_ingest(report: Any, corpus: Path) -> None:
             for f in report.files
         ]
     )
+    by_rule = Counter[str]()
+    for f in report.files:
+        by_rule.update(f.rules)
+    if by_rule:
+        from curation.feedback import FeedbackRules
+
+        rules = [(r, n, FeedbackRules.model_fields[r].description) for r, n in by_rule.items()]
+        click.echo()
+        print_table([{"rule": r, "samples": n, "what it says": told} for r, n, told in rules])
     if report.rejected:
         click.echo(f"{report.rejected:,} rows could not be read; see why: winnow inspect {corpus} --rejected")
 
@@ -252,8 +284,6 @@ def select(
 
 
 def _show_selection(report: Any) -> None:
-    from collections import Counter
-
     from studio.printing import print_facts
 
     kinds = Counter(

@@ -28,7 +28,8 @@ PAGES_KEY = "pages"
 PAGE_OF = {
     "ingest": "ingest", "inspect": "browse", "score": "score", "embed": "score", "warm-up": "score", "select": "select",
     "hold-out": "select", "compare": "select", "synthesize": "synthesize", "export": "mix", "train": "train",
-    "evaluate": "evaluate", "jobs": "jobs",
+    "evaluate": "evaluate", "jobs": "jobs", "normalize": "clean", "drop": "browse", "keep": "browse", "tag": "browse",
+    "snapshot": "history", "undo": "history", "history": "history", "diff": "history",
 }  # fmt: skip
 """Verb -> the page that has its form."""
 

@@ -177,11 +177,12 @@ class Recorder:
         """Keep how it ended."""
         if self.folder is None:
             return
-        if report is not None:
-            _write_json(self.folder / "report.json", {name: _counted(value) for name, value in report.items()})
-        if error is not None:
-            _write_json(self.folder / "error.json", {"message": error.message, "fix": error.fix})
-        (self.folder / "exit_code").write_text(str(code))
+        with contextlib.suppress(OSError):  # on a full disk the error itself still has to be said
+            if report is not None:
+                _write_json(self.folder / "report.json", {name: _counted(value) for name, value in report.items()})
+            if error is not None:
+                _write_json(self.folder / "error.json", {"message": error.message, "fix": error.fix})
+            (self.folder / "exit_code").write_text(str(code))
 
 
 def jobs(corpus: Path) -> list[Job]:

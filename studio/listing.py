@@ -7,11 +7,12 @@ from typing import Any
 
 def operator_rows() -> list[dict[str, Any]]:
     """kind, name, parameters with their defaults, and the first line of the docstring, of every operator."""
+    from curation.normalizers import NORMALIZERS
     from curation.scorers import SCORERS
     from curation.selectors import SELECTORS
     from synthesis.synthesizers import SYNTHESIZERS
 
-    kinds = {"scorer": SCORERS, "selector": SELECTORS, "synthesizer": SYNTHESIZERS}
+    kinds = {"scorer": SCORERS, "selector": SELECTORS, "normalizer": NORMALIZERS, "synthesizer": SYNTHESIZERS}
     return [
         {
             "kind": kind,

@@ -30,7 +30,9 @@ def serve(path: Path | str) -> Corpus:
         if corpus.path not in _served:
             connection = corpus.database.hold()
             token = secrets.token_urlsafe(32)
-            server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(Answers(connection, corpus.path), token))
+            server = ThreadingHTTPServer(
+                ("127.0.0.1", 0), _answering(Answers(connection, corpus.path, corpus.database.narrow), token)
+            )
             threading.Thread(target=server.serve_forever, daemon=True, name="corpus owner").start()
             Owner(os.getpid(), server.server_address[1], token).write(corpus.path)
             atexit.register(_leave, corpus.path, server)

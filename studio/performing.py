@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from curation.errors import OperatorError, WinnowError
+from curation.errors import OperatorError, WinnowError, of_disk
 
 argv: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("argv", default=None)
 """The words of the command that runs."""
@@ -46,6 +46,10 @@ def perform(corpus: Path | None, as_json: bool, work: Callable[[Any], Any], show
         recorder.finish(130)
         raise
     except BaseException as error:
+        disk = of_disk(error)
+        if disk is not None:
+            recorder.finish(2, error=disk)
+            raise disk from None
         unexpected = WinnowError(f"Unexpected {type(error).__name__}: {error}", fix="read the job's log and report it")
         recorder.finish(1, error=unexpected)
         raise

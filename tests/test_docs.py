@@ -12,6 +12,7 @@ import pytest
 
 from curation.encoders import open_encoder
 from curation.formats import FORMATS
+from curation.normalizers import NORMALIZERS
 from curation.scorers import SCORERS
 from curation.selectors import SELECTORS
 from studio.cli import winnow
@@ -29,7 +30,7 @@ def test_every_command_is_in_the_readme_and_has_help(name: str) -> None:
     assert winnow.commands[name].help
 
 
-@pytest.mark.parametrize("name", [o.name for o in (*SCORERS, *SELECTORS, *SYNTHESIZERS)])
+@pytest.mark.parametrize("name", [o.name for o in (*SCORERS, *SELECTORS, *NORMALIZERS, *SYNTHESIZERS)])
 def test_every_operator_is_in_the_readme_and_in_the_paper_index(name: str) -> None:
     assert f"`{name}`" in README
     assert f"`{name}`" in (ROOT / "docs" / "paper_index.md").read_text()
@@ -93,9 +94,9 @@ def test_links_and_images_of_the_readme_exist() -> None:
 
 
 def test_every_operator_parameter_is_described() -> None:
-    for operator in (*SCORERS, *SELECTORS, *SYNTHESIZERS):
+    for operator in (*SCORERS, *SELECTORS, *NORMALIZERS, *SYNTHESIZERS):
         assert all(field.description for field in operator.model_fields.values()), operator.name
-    assert len(operator_rows()) == len(SCORERS) + len(SELECTORS) + len(SYNTHESIZERS)
+    assert len(operator_rows()) == len(SCORERS) + len(SELECTORS) + len(NORMALIZERS) + len(SYNTHESIZERS)
 
 
 def test_the_encoders_of_the_readme_exist() -> None:

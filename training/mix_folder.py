@@ -16,13 +16,18 @@ from typing import Any
 from curation.errors import WinnowError
 
 FORMATS = {
+    "unpaired-preference": ("prompt", "completion", "label"),
     "messages": ("messages",),
     "prompt-completion": ("prompt", "completion"),
     "preference": ("prompt", "chosen", "rejected"),
     "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
+    "text": ("text",),
 }
-"""Format -> the columns that a row must have."""
+"""Format -> the columns that a row must have; the first that fits is meant."""
+
+NOT_TRAINED_ON = ("unpaired-preference", "text")
+"""Formats that are exported for other trainers."""
 
 _SHAREGPT_ROLES = {
     "human": "user",
@@ -69,6 +74,11 @@ class MixFolder:
             raise WinnowError(f"The mix {self.path} has no rows to train on.", fix="export a mix that has samples")
         for name, columns in FORMATS.items():
             if all(column in row for column in columns):
+                if name in NOT_TRAINED_ON:
+                    raise WinnowError(
+                        f"{self.path} is a mix in the format {name}, which can't be trained on here yet.",
+                        fix="export it as messages or preference, or give the files to another trainer",
+                    )
                 return name
         raise WinnowError(
             f"{self.path / 'train.jsonl'}:1 has the columns {', '.join(row)}, which no known format has.",

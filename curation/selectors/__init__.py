@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from curation.operators import Selector
+from curation.selectors.importance_resampling import ImportanceResampling
 from curation.selectors.k_center import KCenter
 from curation.selectors.longest import Longest
 from curation.selectors.random import Random
 from curation.selectors.stratified import Stratified
 from curation.selectors.top_k import TopK
 
-__all__ = ["SELECTORS", "KCenter", "Longest", "Random", "Stratified", "TopK"]
+__all__ = ["SELECTORS", "ImportanceResampling", "KCenter", "Longest", "Random", "Stratified", "TopK"]
 
-SELECTORS: tuple[type[Selector], ...] = (Random, Stratified, Longest, TopK, KCenter)
+SELECTORS: tuple[type[Selector], ...] = (Random, Stratified, Longest, TopK, KCenter, ImportanceResampling)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from curation.sql import quoted, score_table
 from studio import forms
+from studio.pages import deciding
 from studio.pages.conversations import conversation
 
 if TYPE_CHECKING:
@@ -26,11 +27,16 @@ RELATIVES = 20
 def pane(corpus: Corpus, sample: Sample) -> None:
     """Draw everything that is known of a sample."""
     facts = corpus.query(
-        'SELECT source, shape, script, turns, held_out, coalesce(tags, []) AS tags, "row", batch, added_at, label '
-        "FROM everything WHERE id = ?",
+        'SELECT source, shape, script, turns, held_out, coalesce(tags, []) AS tags, "row", batch, added_at, label, '
+        "decision, decision_reason FROM versions WHERE id = ?",
         sample.id,
     ).row(0, named=True)
+    later = corpus.query("SELECT replaced_by FROM states WHERE id = ? AND NOT is_current", sample.id)
     _badges(facts)
+    if later.is_empty():
+        deciding.on_sample(corpus, sample)
+    else:
+        _earlier(later["replaced_by"][0])
     turns(sample)
     _scores(corpus, sample.id)
     _relatives(corpus, sample)
@@ -41,6 +47,14 @@ def pane(corpus: Corpus, sample: Sample) -> None:
     _origin(corpus, sample, facts)
 
 
+def _earlier(later: str | None) -> None:
+    if later is None:
+        st.info("The rewriting that made this version was undone.", icon=":material/history:")
+        return
+    st.info("This is an earlier version; it is in no working set.", icon=":material/history:")
+    forms.link("browse", "Read the version that replaced it", icon=":material/history:", query={"sample": later})
+
+
 def _badges(facts: dict[str, Any]) -> None:
     with st.container(horizontal=True, gap="xsmall"):
         for name in ("source", "shape", "script"):
@@ -48,6 +62,16 @@ def _badges(facts: dict[str, Any]) -> None:
                 st.badge(forms.plain(facts[name]), color="gray", help=name.capitalize())
         if facts["held_out"]:
             st.badge("held out", color="orange", icon=":material/lock:", help="Set aside for evaluation")
+        if facts["decision"]:
+            kept = facts["decision"] == "keep"
+            st.badge(
+                forms.plain(facts["decision_reason"] or "kept")
+                if kept
+                else forms.plain(f"dropped: {facts['decision_reason']}"),
+                color="green" if kept else "red",
+                icon=":material/check:" if kept else ":material/block:",
+                help="Decided by hand or by a rule; the History page has who and when",
+            )
         if facts["label"] is not None:
             st.badge(
                 "desirable" if facts["label"] else "undesirable",

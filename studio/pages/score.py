@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from curation import vectors
+from curation.sql import working
 from studio import forms
 from studio.pages import distribution
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 TEXTS = {"both": "Instruction and response", "instruction": "Instruction", "response": "Response"}
 LOOKED_AT = 50
 """Samples of every source whose metadata is looked at for numbers."""
+BY_VECTORS = ("classifier", "semantic-duplicate", "novelty")
+"""Scorers that read an embedding."""
 ENCODERS = {
     "lexical": "Lexical (default)",
     "sentence-transformers": "Sentence-transformers model",
@@ -58,7 +62,12 @@ def _score(corpus: Corpus, where: str | None) -> None:
 
     form, command = st.columns([3, 2], gap="large")
     with form:
-        choices = {"field": metadata_fields(corpus)}
+        embeddings = [about["name"] for about in vectors.embeddings(corpus)]
+        choices = {
+            "field": metadata_fields(corpus),
+            "score_column": distribution.numeric_scores(corpus),
+            "embedding": embeddings,
+        }
         scorer, options = forms.operator_form(SCORERS, key="scorer", choices=choices)
     with command:
         argv = ["score", str(corpus.path), scorer.name, *options, *_where(where)]
@@ -78,7 +87,13 @@ def _score(corpus: Corpus, where: str | None) -> None:
         ]
         if missing:
             reason = f"Fill in {', '.join(missing)} first."
-        forms.command_box(corpus, argv, key="score", label="Score", disabled_reason=reason, rows=corpus.count(where))
+        if scorer.name in BY_VECTORS and not embeddings:
+            reason = "It reads vectors: make an embedding on the tab Embeddings first."
+        if scorer.name == "importance" and not any(o.startswith("target") for o in options):
+            reason = "Name a target first: a file, a tag or a source."
+        forms.command_box(
+            corpus, argv, key="score", label="Score", disabled_reason=reason, rows=corpus.count(working(where))
+        )
 
 
 def metadata_fields(corpus: Corpus) -> list[str]:

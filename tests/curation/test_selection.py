@@ -13,7 +13,7 @@ from curation.sample import to_frame
 from curation.scorers import Metadata
 from curation.scoring import score
 from curation.selection import compare, hold_out, samples_in, select
-from curation.selectors import SELECTORS, KCenter, Longest, Random, Stratified, TopK
+from curation.selectors import SELECTORS, ImportanceResampling, KCenter, Longest, Random, Stratified, TopK
 from curation.selectors.k_center import farthest_first
 from tests.curation.samples import corpus_of, pair
 
@@ -31,7 +31,7 @@ def pool(n: int = 200, seed: int = 0) -> Pool:
     return Pool(frame, rng.normal(size=(n, 8)).astype(np.float32))
 
 
-ALL = [Random(), Stratified(), Longest(), TopK(score="quality"), KCenter()]
+ALL = [Random(), Stratified(), Longest(), TopK(score="quality"), KCenter(), ImportanceResampling(score="quality")]
 
 
 @pytest.mark.parametrize("selector", ALL, ids=lambda s: s.name)

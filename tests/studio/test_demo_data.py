@@ -19,6 +19,19 @@ DEFECTS = TEXT_DEFECTS | {"wrong_sum"}
 TEXT = ("instruction", "input", "output", "question", "answer", "prompt", "completion", "chosen", "rejected")
 QUESTIONS = ("instruction", "prompt", "question")
 ANSWERS = ("output", "answer", "completion", "chosen")
+SIGNALS = {
+    "near_duplicate": ("near-duplicate", "near_duplicate_cluster IS NOT NULL"),
+    "truncated": ("heuristics", "truncated"),
+    "refusal": ("heuristics", "refusal"),
+    "wrong_language": ("language", "language_mismatch"),
+    "leaked": ("contamination", "contaminated"),
+    "personal_data": ("heuristics", "personal_data"),
+    "mojibake": ("heuristics", "mojibake"),
+    "wrong_sum": ("arithmetic", "arithmetic > 0"),
+}
+"""Defect -> the scorer that finds it, and the condition on its columns."""
+CLEAN_FLAGGED = {"near_duplicate": 14}
+"""Clean rows that a signal flags: the originals are in the clusters of their near duplicates. All others flag none."""
 HAN = re.compile(r"[\u4e00-\u9fff]")
 MOJIBAKE = re.compile(r"â€|Ã[\x80-\xbf]|[äåæçèé][\x80-\xbf\u0152-\u02dc\u2013-\u2122]{2}")
 CLAIM = re.compile(r"([\d(][\d.() +\-×÷/*]*[+\-×÷/*][\d.() +\-×÷/*]*[\d)]) ?= ?(\d+(?:\.\d+)?(?:/\d+)?)")
@@ -212,3 +225,43 @@ def test_mojibake_is_broken_text_that_can_be_restored(row):
 
 def test_clean_rows_hold_no_mojibake():
     assert not any(MOJIBAKE.search(text(row)) for row in CLEAN)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    from curation.corpus import Corpus
+    from curation.ingestion import ingest
+    from curation.operators import build
+    from curation.scorers import SCORERS
+    from curation.scoring import score
+
+    corpus = Corpus.create(tmp_path_factory.mktemp("demo") / "corpus")
+    ingest(corpus, [DEMO / f"{name}.jsonl" for name in FILES])
+    for name in {name for name, _ in SIGNALS.values()}:
+        settings = {"benchmarks": (str(DEMO / "benchmark.jsonl"),)} if name == "contamination" else {}
+        score(corpus, build("scorer", SCORERS, name, settings))
+    return corpus
+
+
+def defect_table(corpus):
+    """One line per defect: (defect, rows, scorer, condition, found, clean rows flagged)."""
+    label = "json_extract_string(metadata, '$.defect')"
+    lines = []
+    for defect, (scorer, condition) in SIGNALS.items():
+        mine, clean = f"{label} = '{defect}'", f"coalesce({label}, 'null') = 'null'"
+        found, flagged = (corpus.count(f"({where}) AND ({condition})") for where in (mine, clean))
+        lines.append((defect, corpus.count(mine), scorer, condition, found, flagged))
+    return lines
+
+
+def test_every_planted_defect_is_found_by_its_signal(scored):
+    table = defect_table(scored)
+    assert {defect for defect, *_ in table} == DEFECTS
+    assert [line for line in table if line[4] != line[1]] == []
+    assert {defect: flagged for defect, *_, flagged in table if flagged} == CLEAN_FLAGGED
+
+
+def test_the_readme_shows_which_signal_finds_which_defect(scored):
+    readme = (Path(studio.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for defect, rows, scorer, condition, found, flagged in defect_table(scored):
+        assert f"| `{defect}` | {rows} | `{scorer}`: `{condition}` | {found} | {flagged} |" in readme

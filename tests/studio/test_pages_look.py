@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -25,8 +24,9 @@ from studio.pages import browse, overview, reading
 from studio.pages import ingest as ingest_page
 from studio.pages.conversations import passages
 from studio.pages.outcomes import cut
+from tests.studio.pages import opener
 
-PAGES = ("overview", "ingest", "browse", "jobs", "settings")
+PAGES = ("overview", "ingest", "browse", "clean", "history", "jobs", "settings")
 SUMS = [{"instruction": f"What is {n} plus {n}?", "output": f"It is {2 * n}.", "index": n} for n in range(60)]
 TALK = {
     "messages": [
@@ -59,14 +59,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def open_page(corpus, monkeypatch):
-    def opened(name: str, path: Path | None = None, **query: str) -> AppTest:
-        monkeypatch.setenv("WINNOW_CORPUS", str(path or corpus.path))
-        app = AppTest.from_string(f"from studio.pages import {name}\n{name}.page()", default_timeout=30)
-        for key, value in query.items():
-            app.query_params[key] = value
-        return app.run()
-
-    return opened
+    return opener(monkeypatch, corpus.path)
 
 
 def texts(app: AppTest) -> str:

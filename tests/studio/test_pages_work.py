@@ -30,6 +30,7 @@ from studio.pages import (
     score as score_page,
 )
 from synthesis import Distill, synthesize
+from tests.studio.pages import opener
 from training.comparison import Difference, SourceRow
 from training.evaluation import RunEvaluation
 from training.run_folder import process_start
@@ -88,16 +89,7 @@ def write_run(corpus: Corpus, name: str, **status) -> Path:
 
 @pytest.fixture
 def open_page(corpus, monkeypatch):
-    """Open one page on the corpus, or on another folder."""
-
-    def opened(name: str, path: Path | None = None, **query: str) -> AppTest:
-        monkeypatch.setenv("WINNOW_CORPUS", str(path or corpus.path))
-        app = AppTest.from_string(f"from studio.pages import {name}\n{name}.page()", default_timeout=30)
-        for key, value in query.items():
-            app.query_params[key] = value
-        return app.run()
-
-    return opened
+    return opener(monkeypatch, corpus.path)
 
 
 def command(app: AppTest, verb: str) -> str:

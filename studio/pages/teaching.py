@@ -1,0 +1,309 @@
+"""Teaching a classifier: label the samples it is least sure of, and see how well it does on what it did not see."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from curation.errors import WinnowError
+from studio import forms
+from studio.pages import reading
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from curation.corpus import Corpus
+    from curation.linear_head import HeldOut
+    from curation.scorers.classifier import Classifier, Taught
+
+SHOWN = {
+    "border": "Least sure",
+    "good": "Probably good",
+    "bad": "Probably bad",
+    "any": "Any",
+}
+"""Which sample comes next."""
+HEIGHT = 420
+"""Of the sample, in pixels: the buttons stay above the fold."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The samples one can label, and what the classifier makes of their labels so far."""
+
+    frame: pl.DataFrame
+    """id, instruction, tags, vector."""
+    taught: Taught
+
+
+def draw(corpus: Corpus) -> None:
+    """Draw the part of a page in which a classifier is taught: a sample, buttons, and the head's held-out numbers."""
+    from curation.vectors import embeddings
+
+    known = embeddings(corpus)
+    if not known:
+        forms.empty_state(
+            "Teach a classifier here",
+            "It judges samples by their vectors, and no embedding is stored yet.",
+            ["embed", str(corpus.path)],
+        )
+        return
+    with st.expander("What is taught", icon=":material/tune:"):
+        classifier = _classifier([about["name"] for about in known])
+    if classifier is None:
+        return
+    try:
+        lesson = _lesson(corpus, classifier)
+    except WinnowError as error:
+        forms.show_error(error)
+        return
+    left, right = st.columns([11, 9], gap="large")
+    with left:
+        _ask(corpus, classifier, lesson)
+    with right:
+        _learned(corpus, classifier, lesson, known[-1]["name"])
+
+
+def _classifier(names: list[str]) -> Classifier | None:
+    from curation.scorers.classifier import Classifier
+
+    cells = st.columns(4)
+    concept = cells[0].text_input(
+        "Concept", "classifier", key="teach_concept", help="What its columns are called: a-z, 0-9, _"
+    )
+    positive = cells[1].text_input("Tag of the positives", "good", key="teach_positive")
+    negative = cells[2].text_input("Tag of the negatives", "bad", key="teach_negative")
+    embedding = cells[3].selectbox("Embedding", names, index=len(names) - 1, key="teach_embedding")
+    if not positive.strip() or not negative.strip() or positive.strip() == negative.strip():
+        st.warning("Give two different tags.")
+        return None
+    try:
+        return Classifier(
+            concept=concept.strip(), positive=positive.strip(), negative=negative.strip(), embedding=embedding
+        )
+    except ValueError:
+        st.warning("A concept begins with a letter, and has small letters, digits and _ only.")
+        return None
+
+
+# -------------------------------------------------------------------- what was learned so far
+
+
+def _lesson(corpus: Corpus, classifier: Classifier) -> Lesson:
+    """Train anew where a label, a sample or the form has changed; else what is kept in the session."""
+    labels = corpus.query(
+        "SELECT id, tags FROM everything WHERE list_has_any(tags, [?, ?]) AND decision IS DISTINCT FROM 'drop' "
+        "ORDER BY id",
+        classifier.positive,
+        classifier.negative,
+    )
+    content = f"{corpus.path} {classifier.spec_json()} {corpus.count()} {labels.rows()}"
+    key = hashlib.sha256(content.encode()).hexdigest()
+    kept = st.session_state.get("teach_lesson")
+    if kept is None or kept[0] != key:
+        kept = key, lesson(corpus, classifier)
+        st.session_state["teach_lesson"] = kept
+    return kept[1]
+
+
+def lesson(corpus: Corpus, classifier: Classifier) -> Lesson:
+    """Train a classifier on the labels in the corpus, as `winnow score` would, and judge every sample.
+
+    Raises:
+        CorpusError: the embedding does not exist.
+    """
+    import numpy as np
+    import polars as pl
+
+    from curation.scorers.classifier import train
+    from curation.sql import working
+    from curation.vectors import vectors_of
+
+    vectors = vectors_of(corpus, classifier.embedding)
+    place = pl.DataFrame({"id": vectors.ids, "place": np.arange(len(vectors.ids))})
+    frame = corpus.frame(["id", "instruction", "tags"], where=working(None))
+    frame = frame.join(place, on="id", how="inner", maintain_order="left")
+    matrix = np.asarray(vectors.matrix[frame["place"].to_numpy()], np.float32)
+    column = pl.Series("vector", matrix, dtype=pl.Array(pl.Float32, matrix.shape[1]))
+    frame = frame.drop("place").with_columns(column)
+    return Lesson(frame, train(frame, classifier))
+
+
+# -------------------------------------------------------------------- the sample to label
+
+
+def next_sample(lesson: Lesson, classifier: Classifier, shown: str, skipped: set[str]) -> tuple[str, float] | None:
+    """The id of an unlabelled sample to look at, and the head's probability (NaN without one); null where none is left.
+
+    Args:
+        lesson: with the head's judgements.
+        classifier: whose tags say what is labelled.
+        shown: a key of `SHOWN`; without a head any sample comes.
+        skipped: ids not to show.
+    """
+    import numpy as np
+    import polars as pl
+
+    tags = pl.col("tags").list
+    labelled = (tags.contains(classifier.positive) | tags.contains(classifier.negative)).fill_null(False)
+    free = ~(lesson.frame.select(labelled | pl.col("id").is_in(list(skipped))).to_series().to_numpy())
+    if not free.any():
+        return None
+    judged = lesson.taught.probabilities
+    # Drawn with a seed, so that ties and samples that nobody has judged come in no order of their own.
+    order = np.random.default_rng(0).random(len(free))
+    if lesson.taught.head is not None and shown != "any":
+        order = {"border": np.abs(judged - 0.5), "good": -judged, "bad": judged}[shown]
+    row = int(np.flatnonzero(free)[np.argmin(order[free])])
+    return lesson.frame["id"][row], float(judged[row])
+
+
+def _ask(corpus: Corpus, classifier: Classifier, lesson: Lesson) -> None:
+    shown = st.segmented_control(
+        "Next sample",
+        list(SHOWN),
+        format_func=lambda key: SHOWN[key],
+        default="border",
+        required=True,
+        key="teach_shown",
+        disabled=lesson.taught.head is None,
+    )
+    skipped: set[str] = st.session_state.setdefault("teach_skipped", set())
+    found = next_sample(lesson, classifier, shown or "border", skipped)
+    if found is None:
+        st.info("Every sample that has a vector is labelled or skipped.")
+        return
+    sample_id, probability = found
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for label, tag, icon in (("Good", classifier.positive, "thumb_up"), ("Bad", classifier.negative, "thumb_down")):
+            st.button(
+                label,
+                key=f"teach-{label.lower()}",
+                icon=f":material/{icon}:",
+                help=f"Tag it {tag}",
+                on_click=_label,
+                args=(corpus, sample_id, tag),
+            )
+        st.button("Skip", key="teach-skip", icon=":material/skip_next:", on_click=skipped.add, args=(sample_id,))
+        last = st.session_state.get("teach_last")
+        if last:
+            st.button(
+                "Take back",
+                key="teach-back",
+                icon=":material/undo:",
+                help=f"Take the last label, {last[1]}, away",
+                on_click=_take_back,
+                args=(corpus,),
+            )
+    problem = st.session_state.pop("teach_problem", None)
+    if problem is not None:
+        forms.show_error(problem)
+    if lesson.taught.head is not None:
+        st.caption(f"Probability of {forms.plain(classifier.positive)}: **{probability:.2f}**")
+    with st.container(height=HEIGHT, border=True):
+        reading.turns(corpus.sample(sample_id))
+
+
+def _label(corpus: Corpus, sample_id: str, name: str) -> None:
+    from curation.deciding import tag
+
+    try:
+        tag(corpus, name, ids=[sample_id], note="taught to the classifier")
+        st.session_state["teach_last"] = (sample_id, name)
+    except WinnowError as error:
+        st.session_state["teach_problem"] = error
+
+
+def _take_back(corpus: Corpus) -> None:
+    from curation.deciding import untag
+
+    sample_id, name = st.session_state.pop("teach_last")
+    try:
+        untag(corpus, name, ids=[sample_id])
+    except WinnowError as error:
+        st.session_state["teach_problem"] = error
+
+
+# -------------------------------------------------------------------- how good it is
+
+
+def _learned(corpus: Corpus, classifier: Classifier, lesson: Lesson, latest: str) -> None:
+    taught = lesson.taught
+    numbers = st.columns(3)
+    numbers[0].metric(f"Tagged {classifier.positive}", f"{taught.positives:,}")
+    numbers[1].metric(f"Tagged {classifier.negative}", f"{taught.negatives:,}")
+    numbers[2].metric(
+        "Drawn", f"{taught.drawn:,}", help="Unlabelled samples that count as negatives: too few are tagged."
+    )
+    if taught.head is None:
+        st.info(forms.plain((taught.problem or "").capitalize()) + ".")
+    else:
+        _held_out(taught.head.held_out, taught.probabilities)
+    forms.command_box(
+        corpus,
+        command(corpus, classifier, latest),
+        key="teach-score",
+        label="Score all samples",
+        disabled_reason=None if taught.head else "Too few labels yet.",
+        rows=lesson.frame.height,
+    )
+
+
+def command(corpus: Corpus, classifier: Classifier, latest: str) -> list[str]:
+    """The command that scores the corpus with this classifier; defaults, and the latest embedding, are left out."""
+    changed = classifier.model_dump(exclude_defaults=True)
+    if changed.get("embedding") == latest:
+        del changed["embedding"]
+    options = [part for name, value in changed.items() for part in ("--set", f"{name}={value}")]
+    return ["score", str(corpus.path), classifier.name, *options]
+
+
+def _held_out(held_out: HeldOut, probabilities: Any) -> None:
+    st.caption("Held out: labels that the head did not see, by cross-validation in which no instruction is parted.")
+    threshold = st.slider("Good from a probability of", 0.05, 0.95, 0.5, 0.05, key="teach_threshold")
+    agreement = held_out.at(threshold)
+    numbers = st.columns(3)
+    numbers[0].metric("F1", f"{agreement.f1:.2f}")
+    numbers[1].metric("Precision", "none" if agreement.precision is None else f"{agreement.precision:.2f}")
+    numbers[2].metric("Recall", f"{agreement.recall:.2f}")
+    error = held_out.calibration_error
+    st.altair_chart(
+        _calibration(held_out),
+        alt=f"Share of good samples by probability; expected calibration error {error:.2f}",
+    )
+    kept = int((probabilities >= threshold).sum())
+    st.caption(
+        f"Expected calibration error **{error:.2f}** on {len(held_out.labels):,} labels. "
+        f"{kept:,} of {len(probabilities):,} samples reach the threshold."
+    )
+
+
+def _calibration(held_out: HeldOut) -> Any:
+    import altair as alt
+    import polars as pl
+
+    bins = pl.DataFrame([(b.said, b.found, b.samples) for b in held_out.calibration()], orient="row").rename(
+        {"column_0": "said", "column_1": "found", "column_2": "labels"}
+    )
+    share = alt.Scale(domain=[0, 1])
+    points = (
+        alt.Chart(bins)
+        .mark_circle(opacity=0.9)
+        .encode(
+            x=alt.X("said:Q", title="probability", scale=share),
+            y=alt.Y("found:Q", title="share that is good", scale=share),
+            size=alt.Size("labels:Q", legend=None, scale=alt.Scale(range=[40, 400])),
+            tooltip=[
+                alt.Tooltip("said:Q", title="probability", format=".2f"),
+                alt.Tooltip("found:Q", title="share that is good", format=".2f"),
+                alt.Tooltip("labels:Q", title="labels"),
+            ],
+        )
+    )
+    line = alt.Chart(pl.DataFrame({"said": [0.0, 1.0], "found": [0.0, 1.0]})).mark_line(
+        strokeDash=[4, 3], color="#E0712B"
+    )
+    return alt.layer(line.encode(x="said:Q", y="found:Q"), points).properties(height=220)

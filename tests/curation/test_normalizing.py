@@ -1,0 +1,54 @@
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from curation.actions import history, undo
+from curation.corpus import Corpus
+from curation.deciding import drop
+from curation.normalizing import normalize
+from curation.operators import Normalizer
+from curation.sample import Message, Sample
+from tests.curation.samples import corpus_of, pair
+
+
+class Lower(Normalizer):
+    """Small letters."""
+
+    name: ClassVar[str] = "lower"
+
+    def normalize(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        return tuple(m._replace(content=m.content.lower()) for m in messages)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return corpus_of(tmp_path / "c", [pair("Q", "A"), pair("q2", "a2"), pair("Q3", "A3"), pair("q", "a")])
+
+
+def test_every_changed_sample_is_a_new_version_and_the_others_stay(corpus: Corpus) -> None:
+    report = normalize(corpus, Lower())
+    assert (report.looked_at, report.changed) == (4, 2)
+    assert corpus.frame(["response"])["response"].to_list() == ["a2", "a3", "a"]
+    made = corpus.frame(["operator", "parents"], where="response = 'a3'").row(0)
+    assert made == (Lower().spec_json(), [Sample(pair("Q3", "A3").messages).id])
+    assert normalize(corpus, Lower()).changed == 0
+    assert history(corpus)["kind"].to_list() == ["normalize"]
+
+
+def test_it_is_undone_as_one_action(corpus: Corpus) -> None:
+    normalize(corpus, Lower())
+    assert undo(corpus).changed > 0
+    assert corpus.frame(["response"])["response"].to_list() == ["A", "a2", "A3", "a"]
+
+
+def test_dropped_samples_and_those_outside_the_filter_are_left_alone(corpus: Corpus) -> None:
+    drop(corpus, where="response = 'A'", reason="no")
+    assert normalize(corpus, Lower(), where="response <> 'A3'").changed == 0
+
+
+def test_both_sides_of_a_preference_pair_are_rewritten(corpus: Corpus) -> None:
+    corpus_of(corpus.path, [pair("Which?", "This", rejected=(Message("assistant", "THAT"),))])
+    normalize(corpus, Lower(), where="rejected IS NOT NULL")
+    made = corpus.frame(where="rejected IS NOT NULL").row(0, named=True)
+    assert [made["response"], made["rejected"][0]["content"]] == ["this", "that"]
