@@ -6,6 +6,7 @@ Each row of the table is what a page asks for after one click, over random filte
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 import sys
@@ -16,12 +17,26 @@ from curation.corpus import Corpus
 from studio.pages.browse import both, order_by, page_of, search_condition
 
 TIMES = 30
-SEARCHES = {
-    "search, common word": ["the", "people", "Write", "would"],
-    "search, rare word": ["photosynthesis", "Reykjavik", "quasar", "zeugma"],
-    "search, Chinese": ["中", "机器学习", "你好"],
-    "search, no hit": ["zzqqj", "xylofoon", "没有这个词吗"],
-}
+COMMON = (
+    "the and people would write about with from what which name good make year first company information system data "
+    "example answer question following sentence because between should provide important different language"
+)
+PAGES = ("overview", "browse", "score", "clean", "select", "history")
+
+
+def word(corpus: Corpus, rng: random.Random, kind: str) -> str:
+    """Something to search for that was not searched for before."""
+    if kind == "common":
+        return rng.choice(COMMON.split()) + " " * rng.randrange(2) + rng.choice(["", "t", "a", "i", "s"])
+    if kind == "no hit":
+        return "".join(rng.choice("qxzjvw") for _ in range(7))
+    if kind == "Chinese":
+        return chr(rng.randrange(0x4E00, 0x9FA5)) + rng.choice(["", "的", "国"])
+    while True:
+        texts = corpus.frame(["instruction"], where=f"position = {rng.randrange(1, corpus.count())}")["instruction"]
+        long = [w for w in " ".join(texts).split() if len(w) > 8]
+        if long:
+            return rng.choice(long)
 
 
 def filters(rng: random.Random) -> str:
@@ -70,10 +85,11 @@ def clicks(corpus: Corpus, rng: random.Random) -> dict[str, Callable[[int], obje
         "page turn, filtered": lambda n: browse(corpus, where, None, n + 2),
         "page turn, sorted": lambda n: browse(corpus, *chosen[n % 5], rng.randrange(1, 200)),
     }
-    for name, texts in SEARCHES.items():
-        measured[name] = lambda n, texts=texts: browse(corpus, None, None, 1, texts[n % len(texts)])  # type: ignore[misc]
+    for kind in ("common", "rare", "Chinese", "no hit"):
+        words = [word(corpus, rng, kind) for _ in range(200)]
+        measured[f"search, {kind}"] = lambda n, words=words: browse(corpus, None, None, 1, words[n])  # type: ignore[misc]
     measured["page turn, searched"] = lambda n: browse(corpus, None, None, n + 1, "photosynthesis")
-    measured["search and filter"] = lambda n: browse(corpus, filters(rng), orders(rng), 1, ["water", "photon"][n % 2])
+    measured["filter what was found"] = lambda n: browse(corpus, filters(rng), orders(rng), 1, COMMON.split()[n % 5])
     measured["read a sample"] = lambda n: corpus.sample(ids[n % len(ids)])
     return measured
 
@@ -95,6 +111,23 @@ def main(path: str, times: int = TIMES) -> None:
         low, high = statistics.median(seconds), sorted(seconds)[int(0.95 * (times - 1))]
         print(f"  {name:<24} {low * 1e3:8.0f} {high * 1e3:8.0f} {seconds[0] * 1e3:8.0f} {cores * 1e3:8.0f}", flush=True)
     corpus.database.release()
+    pages(path)
+
+
+def pages(path: str) -> None:
+    """Whole pages without a browser: the first time in this process, and again."""
+    from streamlit.testing.v1 import AppTest
+
+    os.environ["WINNOW_CORPUS"] = path
+    print(f"  {'page':<24} {'first':>8} {'again':>8}")
+    for name in PAGES:
+        app = AppTest.from_string(f"from studio.pages import {name}\n{name}.page()", default_timeout=60)
+        seconds = []
+        for _ in range(2):
+            begun = time.perf_counter()
+            app.run()
+            seconds.append(time.perf_counter() - begun)
+        print(f"  {name:<24} {seconds[0] * 1e3:8.0f} {seconds[1] * 1e3:8.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ import polars as pl
 
 from curation.database import FILE, Database, Statement
 from curation.errors import CorpusError, unknown
+from curation.finding import FEW, TEXTS
 from curation.sample import Sample, from_row, schema
 from curation.sql import bad_sql, check_sql, condition, latest, quoted, score_table
 from curation.stored import SavedSelection, ScoreRun
-from curation.tables import ADDED, INSERT_DUPLICATES, INSERT_SAMPLES, INSERT_TAGS, KNOWN_IDS, TABLES, views
+from curation.tables import ADDED, COME_BACK, INSERT_DUPLICATES, INSERT_SAMPLES, INSERT_TAGS, KNOWN_IDS, TABLES, views
 
 SAMPLE_COLUMNS = tuple(schema())
 OWN_COLUMNS = frozenset(SAMPLE_COLUMNS) | {"position", "turns", "response_chars", "batch", "added_at", "root"} | {
@@ -66,7 +67,6 @@ class Corpus:
         order: str | None = None,
         limit: int | None = None,
         offset: int = 0,
-        timeout_seconds: float | None = None,
     ) -> pl.DataFrame:
         """Samples with their scores, tags and marks as columns; in the order of ingestion if none is given.
 
@@ -76,35 +76,44 @@ class Corpus:
             order: SQL, such as `ifd DESC NULLS LAST`; ties are broken by position.
             limit: rows at most.
             offset: rows to skip.
-            timeout_seconds: give up after so long.
 
         Raises:
             CorpusError: the condition or a column is wrong.
         """
-        names = ", ".join(quoted(c) for c in (columns or SAMPLE_COLUMNS))
+        wanted = list(columns or SAMPLE_COLUMNS)
+        if self.database.narrow and limit is not None and limit <= FEW and not TEXTS.isdisjoint(wanted):
+            shown = self.frame(["id", "position"], where=where, order=order, limit=limit, offset=offset)
+            return self._at(shown, wanted)
+        names = ", ".join(map(quoted, wanted))
         by = f"{check_sql(order, 'order')}\n, position" if order and order.strip() else "position"
         tail = (f" LIMIT {int(limit)}" if limit is not None else "") + (f" OFFSET {int(offset)}" if offset else "")
-        matching = condition(self.found(where))
-        return self._read(f"SELECT {names} FROM everything{matching} ORDER BY {by}{tail}", timeout_seconds)
+        return self._read(f"SELECT {names} FROM everything{condition(self.found(where))} ORDER BY {by}{tail}")
 
-    def count(self, where: str | None = None, *, timeout_seconds: float | None = None) -> int:
+    def _at(self, samples: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+        # By position, which the database keeps an index of: an order over texts would carry all of them along.
+        names = ", ".join(map(quoted, dict.fromkeys(["id", *columns])))
+        rows = self.run(
+            f"SELECT {names} FROM everything SEMI JOIN shown_frame USING (position)",
+            frames={"shown_frame": samples.select("position")},
+        )
+        return samples.select("id").join(rows, on="id", maintain_order="left").select(columns)
+
+    def count(self, where: str | None = None) -> int:
         """Samples that meet the condition."""
-        result = self._read(f"SELECT count(*) AS n FROM everything{condition(self.found(where))}", timeout_seconds)
-        return int(result.item())
+        sql, narrow = f"SELECT count(*) AS n FROM everything{condition(self.found(where))}", self.database.narrow
+        return narrow.counted(sql, self._number) if narrow else self._number(sql)
+
+    def _number(self, sql: str) -> int:
+        return int(self._read(sql).item())
 
     def found(self, where: str | None) -> str | None:
-        """The condition as the database answers it fastest; where this process keeps it open, texts are read once."""
-        if self.database.narrow is None or not where or not where.strip():
-            return where
-        check_sql(where, "filter")
-        try:
-            return self.database.narrow.found(where)
-        except duckdb.Error:
-            return where  # whoever asks with it learns what is wrong
+        """The condition as it is answered fastest: where this process keeps the corpus open, texts are read once."""
+        narrow = self.database.narrow
+        return narrow.found(where) if narrow and where and where.strip() else where
 
     def query(self, sql: str, *values: Any) -> pl.DataFrame:
         """The rows of a SELECT over the corpus' tables; for the pages and for notebooks."""
-        return self._read(sql, None, values)
+        return self._read(sql, values)
 
     def columns(self) -> dict[str, str]:
         """Every column a condition or an order can name -> DuckDB type."""
@@ -121,14 +130,15 @@ class Corpus:
         Raises:
             CorpusError: no sample, or more than one, has this id.
         """
-        found = self.query("SELECT id FROM samples WHERE starts_with(id, ?) LIMIT 2", sample_id)
+        found = self.query("SELECT id, position FROM samples WHERE starts_with(id, ?) LIMIT 2", sample_id)
         if found.height != 1:
             how_many = "no sample" if found.height == 0 else "more than one sample"
             raise CorpusError(
                 f"{how_many.capitalize()} has an id that begins with {sample_id!r}.", fix="give the whole id"
             )
         names = ", ".join(quoted(c) for c in SAMPLE_COLUMNS)
-        return from_row(self.query(f"SELECT {names} FROM versions WHERE id = ?", found.item()).row(0, named=True))
+        whole = self.query(f"SELECT {names} FROM versions WHERE id = ? AND position = ?", *found.row(0))
+        return from_row(whole.row(0, named=True))
 
     def rejected(self) -> pl.DataFrame:
         """Rows that could not be read: file, line, reason, text; in file order."""
@@ -138,8 +148,8 @@ class Corpus:
         """What was ingested when: one row per file and time."""
         return self.query("SELECT * FROM batches ORDER BY added_at")
 
-    def _read(self, sql: str, timeout_seconds: float | None = None, values: Sequence[Any] = ()) -> pl.DataFrame:
-        return self.run((sql, values), timeout_seconds=timeout_seconds)
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
+        return self.run((sql, values))
 
     def run(
         self,
@@ -193,7 +203,8 @@ class Corpus:
     def hold_out(self, ids: Sequence[str]) -> None:
         """Mark samples as held out: no selection takes them, and every mix evaluates on them."""
         self.database.run(
-            "INSERT INTO held_out SELECT id, now()::TIMESTAMP FROM held_frame ANTI JOIN held_out USING (id)",
+            """INSERT INTO held_out SELECT DISTINCT coalesce(root, id), now()::TIMESTAMP
+            FROM samples SEMI JOIN held_frame USING (id) WHERE coalesce(root, id) NOT IN (SELECT id FROM held_out)""",
             frames={"held_frame": pl.DataFrame({"id": list(ids)}, schema={"id": pl.String})},
         )
 
@@ -220,11 +231,10 @@ class Corpus:
             ("UPDATE score_runs SET used_at = now()::TIMESTAMP WHERE run = ?", [run]),
         )
 
-    def unscored(self, run: str, columns: Sequence[str], where: str | None) -> pl.DataFrame:
-        """The samples a scoring run has not measured yet, with these columns, in the order of ingestion."""
-        names = ", ".join(quoted(c) for c in dict.fromkeys(["id", *columns]))
+    def unscored(self, run: str, where: str | None) -> pl.DataFrame:
+        """`id` and `position` of the samples a scoring run has not measured yet, in the order of ingestion."""
         return self._read(
-            f"SELECT {names} FROM (SELECT * FROM everything{condition(where)}) AS working_set "
+            f"SELECT id, position FROM (SELECT * FROM everything{condition(where)}) AS working_set "
             f"WHERE id NOT IN (SELECT id FROM {score_table(run)}) ORDER BY position"
         )
 
@@ -382,7 +392,7 @@ class Corpus:
 
 
 def _insert_samples(batch: str) -> list[Any]:
-    return [KNOWN_IDS, (INSERT_SAMPLES, [batch]), (INSERT_DUPLICATES, [batch]), INSERT_TAGS]
+    return [KNOWN_IDS, (INSERT_SAMPLES, [batch]), (INSERT_DUPLICATES, [batch]), INSERT_TAGS, COME_BACK]
 
 
 def _numbered(frame: pl.DataFrame) -> pl.DataFrame:

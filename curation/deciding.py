@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from curation.actions import ActionReport, begun, changed, replace_samples, state_of, tags_applied
+from curation.actions import ActionReport, begun, changed, checked, replace_samples, state_of, tagged
 from curation.corpus import Corpus
 from curation.errors import CorpusError
 from curation.sample import Message
@@ -67,7 +67,7 @@ def _decide(
     fields = f"'decision': {_text(decision)}, 'reason': {_text(reason.strip() or None)}"
     state = f"{{{fields}, 'replaced_by': NULL, 'is_current': true}}"
     action = uuid.uuid4().hex[:12]
-    targets, frames = _targets(where, ids)
+    targets, frames = _targets(corpus, where, ids)
     counts = _act(
         corpus,
         targets,
@@ -123,15 +123,18 @@ def _tagged(
     if not name:
         raise CorpusError("A tag needs a name.", fix="give one, such as: good")
     kind, action = "tag" if becomes else "untag", uuid.uuid4().hex[:12]
-    targets, frames = _targets(where, ids)
+    targets, frames = _targets(corpus, where, ids)
     counts = _act(
         corpus,
         targets,
         *begun(action, kind, who, note.strip() or name),
-        f"""INSERT INTO tag_changes SELECT '{action}', t.id, {_text(name)}, NOT {becomes}, {becomes} FROM targets t
-        WHERE (t.id IN (SELECT id FROM tags WHERE tag = {_text(name)})) <> {becomes}
-          AND NOT EXISTS (SELECT 1 FROM tag_changes WHERE action = '{action}')""",
-        *tags_applied(action),
+        *tagged(
+            action,
+            f"""SELECT t.id, {_text(name)} AS tag, coalesce(k.origin, 'hand') AS origin, NOT {becomes} AS was,
+                {becomes} AS becomes
+            FROM targets t LEFT JOIN tags k ON k.id = t.id AND k.tag = {_text(name)}
+            WHERE (k.id IS NOT NULL) <> {becomes}""",
+        ),
         frames=frames,
         count=f"SELECT (SELECT count(*) FROM tag_changes WHERE action = '{action}') AS changed, "
         "(SELECT count(*) FROM targets) AS asked",
@@ -177,7 +180,15 @@ def edit(
         turns = _with_turn(turns, "assistant", response, last=True)
     new = dataclasses.replace(old, messages=turns, rejected=tuple(rejected) if rejected is not None else old.rejected)
     action = uuid.uuid4().hex[:12]
-    replaced = replace_samples(corpus, action, "edit", {old.id: new}, operator='{"name": "edit"}', who=who, note=note)
+    for message in (*new.messages, *(new.rejected or ())):
+        checked(message.content)
+    if not any(m.content.strip() or m.tool_calls for m in new.messages):
+        raise CorpusError("The sample would have no text.", fix="drop it instead: winnow drop CORPUS --id ID")
+    replaced = replace_samples(
+        corpus, action, "edit", {old.id: new}, operator='{"name": "edit"}', who=who, note=note, revive=True
+    )
+    if not replaced and new.id != old.id:
+        raise CorpusError(f"The sample {old.id} was rewritten meanwhile.", fix="read it again, then edit that version")
     return _report(corpus, action, "edit", (replaced, 1))
 
 
@@ -190,20 +201,29 @@ def _with_turn(turns: tuple[Message, ...], role: str, content: str, *, last: boo
     return (*turns[:place], turns[place]._replace(content=content), *turns[place + 1 :])
 
 
-def _targets(where: str | None, ids: Iterable[str] | None) -> tuple[str, dict[str, pl.DataFrame]]:
+def _targets(corpus: Corpus, where: str | None, ids: Iterable[str] | None) -> tuple[str, dict[str, pl.DataFrame]]:
     if (where is None) == (ids is None):
         raise CorpusError("Give either a condition or ids.", fix="add --where SQL, or the ids of samples")
-    if ids is None:
+    if where is not None:
+        if not where.strip():
+            raise CorpusError("The condition is empty.", fix="write --where true where every sample is meant")
         return f"SELECT id FROM everything{condition(where)}", {}
-    frame = pl.DataFrame({"id": list(ids)}, schema={"id": pl.String}).unique(maintain_order=True)
-    return "SELECT id FROM everything SEMI JOIN asked_frame USING (id)", {"asked_frame": frame}
+    frame = pl.DataFrame({"id": [] if ids is None else list(ids)}, schema={"id": pl.String}).unique(maintain_order=True)
+    missing = corpus.run("SELECT id FROM asked_frame ANTI JOIN everything USING (id)", frames={"asked_frame": frame})
+    if missing.height:
+        raise CorpusError(
+            f"{missing.height:,} of the ids are of no current sample, such as {missing['id'][0]!r}.",
+            fix=f"see what became of it: winnow why {corpus.path} {missing['id'][0]}",
+        )
+    return "SELECT id FROM asked_frame", {"asked_frame": frame}
 
 
 def _act(
     corpus: Corpus, targets: str, *statements: Any, frames: dict[str, pl.DataFrame], count: str
 ) -> tuple[int, int]:
     result = corpus.run(f"CREATE OR REPLACE TEMP TABLE targets AS {targets}", *statements, count, frames=frames)
-    return int(result["changed"][0]), int(result["asked"][0])
+    changed_now, asked = int(result["changed"][0]), int(result["asked"][0])
+    return changed_now, max(asked, changed_now)  # a request that is sent again finds none left to ask
 
 
 def _report(corpus: Corpus, action: str, kind: str, counts: tuple[int, int]) -> ActionReport:
@@ -214,4 +234,4 @@ def _report(corpus: Corpus, action: str, kind: str, counts: tuple[int, int]) -> 
 
 
 def _text(value: str | None) -> str:
-    return "NULL" if value is None else "'" + value.replace("'", "''") + "'"
+    return "NULL" if value is None else "'" + checked(value).replace("'", "''") + "'"

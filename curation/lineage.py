@@ -6,7 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from curation.corpus import Corpus
+from curation.tracing import TRACES
 
 MOST_ANCESTORS = 200
 
@@ -29,7 +32,7 @@ class Relative:
 
     id: str
     relation: str
-    """earlier version, later version, parent, child."""
+    """earlier version, later version, withdrawn version (its rewriting was undone), parent, child."""
     operator: str | None
     """Name of what made the later of the two."""
     instruction: str
@@ -91,7 +94,7 @@ def lineage(corpus: Corpus, sample_id: str) -> Lineage:
         _origin(corpus, row["batch"], row["source"], row["row"]),
         _also_in(corpus, sample_id),
         json.loads(row["operator"]) if row["operator"] else None,
-        (*_versions(corpus, sample_id, row["root"]), *_family(corpus, row["root"])),
+        tuple(_relatives(corpus, sample_id)),
         tuple(actions.to_dicts()),
         tuple(chosen.to_dicts()),
         tuple(corpus.query("SELECT name FROM mixed WHERE id = ? ORDER BY name", sample_id)["name"]),
@@ -123,40 +126,55 @@ def _also_in(corpus: Corpus, sample_id: str) -> tuple[Origin, ...]:
     return tuple(_origin(corpus, *row) for row in rows.head(20).iter_rows())
 
 
-def _versions(corpus: Corpus, sample_id: str, root: str) -> list[Relative]:
-    rows = corpus.query(
-        """SELECT id, operator->>'name' AS operator, left(instruction, 200) AS instruction FROM versions
-        WHERE root = ? AND id <> ? ORDER BY added_at, id""",
-        root,
+def _relatives(corpus: Corpus, sample_id: str) -> list[Relative]:
+    relations = _versions(corpus, sample_id)
+    found = corpus.database.run(
+        """SELECT id, relation, operator->>'name' AS operator, left(instruction, 200) AS instruction
+        FROM versions JOIN relation_frame USING (id) ORDER BY added_at, id""",
+        frames={"relation_frame": relations},
+    )
+    return [*(Relative(*row) for row in found.iter_rows()), *_family(corpus, [sample_id, *relations["id"]])]
+
+
+def _versions(corpus: Corpus, sample_id: str) -> pl.DataFrame:
+    """id and relation of the sample's other versions."""
+    return corpus.query(
+        f"""WITH RECURSIVE starts AS (SELECT ? AS id), {TRACES},
+        earlier AS (
+            SELECT id FROM origins
+            UNION SELECT l.id FROM live l JOIN earlier e ON l.following = e.id),
+        chain AS (SELECT id FROM earlier UNION SELECT id FROM steps),
+        undone AS (
+            SELECT m.following AS id FROM made m JOIN chain c ON c.id = m.id JOIN withdrawn w ON w.id = m.following
+            UNION
+            SELECT m.following FROM made m JOIN undone u ON u.id = m.id JOIN withdrawn w ON w.id = m.following)
+        SELECT id, min(relation) AS relation FROM (
+            SELECT id, 'earlier version' AS relation FROM earlier
+            UNION ALL SELECT id, 'later version' FROM steps WHERE id NOT IN (SELECT id FROM earlier)
+            UNION ALL SELECT id, 'withdrawn version' FROM undone WHERE id NOT IN (SELECT id FROM chain))
+        WHERE id <> ? GROUP BY id""",
+        sample_id,
         sample_id,
     )
-    later = {sample_id}
-    parents = dict(corpus.query("SELECT id, parents FROM versions WHERE root = ?", root).iter_rows())
-    for _ in range(rows.height):
-        later |= {i for i, of in parents.items() if later & set(of or ())}
-    return [
-        Relative(i, "later version" if i in later else "earlier version", operator, text)
-        for i, operator, text in rows.iter_rows()
-    ]
 
 
-def _family(corpus: Corpus, root: str) -> list[Relative]:
-    """Parents of parents, and children, that are no versions of the sample itself."""
-    found = corpus.query(
-        """WITH RECURSIVE above AS (
-            SELECT unnest(parents) AS id, 1 AS depth FROM versions WHERE root = ?
-            UNION SELECT unnest(v.parents), depth + 1 FROM versions v JOIN above USING (id) WHERE depth < 20)
-        SELECT v.id, 'parent' AS relation, v.operator->>'name' AS operator, left(v.instruction, 200) AS instruction,
-            min(depth) AS depth
-        FROM above JOIN versions v USING (id) WHERE v.root <> ? GROUP BY ALL
-        UNION ALL
-        SELECT id, 'child', operator->>'name', left(instruction, 200), 0 FROM versions
-        WHERE list_has_any(parents, (SELECT list(id) FROM versions WHERE root = ?)) AND root <> ?
-        ORDER BY depth, id LIMIT ?""",
-        root,
-        root,
-        root,
-        root,
-        MOST_ANCESTORS,
+def _family(corpus: Corpus, versions: list[str]) -> list[Relative]:
+    """Parents of parents, and children, that are no versions of the sample itself, nor were merged with it."""
+    found = corpus.database.run(
+        (
+            """WITH RECURSIVE above AS (
+                SELECT unnest(parents) AS id, 1 AS depth FROM samples SEMI JOIN version_frame USING (id)
+                WHERE root IS NULL OR root = id
+                UNION SELECT unnest(v.parents), depth + 1 FROM samples v JOIN above USING (id) WHERE depth < 20)
+            SELECT v.id, 'parent' AS relation, v.operator->>'name' AS operator,
+                left(v.instruction, 200) AS instruction, min(depth) AS depth
+            FROM above JOIN samples v USING (id) ANTI JOIN version_frame USING (id) GROUP BY ALL
+            UNION ALL
+            SELECT id, 'child', operator->>'name', left(instruction, 200), 0 FROM samples ANTI JOIN version_frame
+            USING (id) WHERE list_has_any(parents, (SELECT list(id) FROM version_frame)) AND (root IS NULL OR root = id)
+            ORDER BY depth, id LIMIT ?""",
+            [MOST_ANCESTORS],
+        ),
+        frames={"version_frame": pl.DataFrame({"id": versions}, schema={"id": pl.String})},
     )
     return [Relative(*row[:4]) for row in found.iter_rows()]

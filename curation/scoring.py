@@ -16,7 +16,7 @@ from curation.columns import unscored_column
 from curation.corpus import Corpus
 from curation.engines import Batch, measured
 from curation.progress import Progress, silent
-from curation.sql import run_id, working
+from curation.sql import quoted, run_id, working
 from curation.vectors import Vectors, vectors_of
 
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ def score(
     folder = folder or corpus.path / "jobs" / f"score-{run}"
     folder.mkdir(parents=True, exist_ok=True)
     _take_left_over(corpus, run, folder)
-    pending = corpus.unscored(run, needs, working(where))
+    pending = corpus.unscored(run, working(where))
     already = corpus.count(working(where)) - pending.height
     if everything is not None and pending.height:
         pending = everything  # none of them can be measured without the others
     main = next(iter(columns))
     done = scored = 0
     rows = max(1, pending.height) if scorer.whole else scorer.batch_rows
-    batches = _batches(pending, run, folder, rows, vectors)
+    batches = _batches(corpus, pending, needs, run, folder, rows, vectors)
     for shard, measures in measured(scorer, batches, engine, workers):
         _write(measures, folder / shard)
         corpus.add_scores(run, shard, measures)
@@ -119,14 +119,36 @@ TEXTS = ("id", "messages", "rejected", "instruction", "response", "tools", "labe
 """Columns that say nothing about a sample that its id does not."""
 
 
-def _batches(pending: pl.DataFrame, run: str, folder: Path, rows: int, vectors: Vectors | None) -> Iterator[Batch]:
+def _batches(
+    corpus: Corpus,
+    pending: pl.DataFrame,
+    needs: Sequence[str],
+    run: str,
+    folder: Path,
+    rows: int,
+    vectors: Vectors | None,
+) -> Iterator[Batch]:
     if pending.is_empty():
         return
     _write(pending, folder / "in.parquet")
     first = 1 + max((int(p.stem[-5:]) for p in _shards(run, folder)), default=0)
     for number, start in enumerate(range(0, pending.height, rows), first):
         batch = pending.slice(start, rows)
+        if not set(needs) <= set(batch.columns):
+            batch = _with_texts(corpus, batch, needs)
         yield f"out-{run}-{number:05d}.parquet", batch if vectors is None else _with_vectors(batch, vectors)
+
+
+def _with_texts(corpus: Corpus, samples: pl.DataFrame, needs: Sequence[str]) -> pl.DataFrame:
+    # Read batch by batch: the texts of a million samples at once would take gigabytes. The range of positions is what
+    # makes it fast, as the database knows where they lie.
+    names = ", ".join(quoted(c) for c in ("id", *needs))
+    low, high = samples["position"][0], samples["position"][-1]
+    return corpus.run(
+        f"SELECT {names} FROM everything WHERE position BETWEEN {low} AND {high} "
+        "AND id IN (SELECT id FROM asked_frame) ORDER BY position",
+        frames={"asked_frame": samples.select("id")},
+    )
 
 
 def _with_vectors(batch: pl.DataFrame, vectors: Vectors) -> pl.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,13 @@ import polars as pl
 from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
 from curation.names import checked_name
+from curation.tracing import TRACES
 
 NOW = "now"
 """Names the corpus as it is, where a snapshot could stand."""
+
+ROWS = 1_000
+"""Differing samples that a diff gives, if nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +44,31 @@ class DiffReport:
     """added, removed, changed -> reason -> samples."""
     rows: pl.DataFrame
     """change (added, removed, changed), id (of before, for a new one of after), becomes (id after a change), reason,
-    source, instruction; in order of ingestion."""
+    source, instruction; in order of ingestion, the first `limit`. Every sample of before is the same, changed or
+    removed; where several became one, each of them is changed."""
 
 
 def snapshot(corpus: Corpus, name: str, *, note: str = "") -> SnapshotReport:
     """Remember which samples are in, in which version, and why others are not. One of the same name is never replaced.
+
+    Of two that take one of the same name at once, both get the report of the first.
 
     Raises:
         CorpusError: the name is taken, or is no name.
     """
     if checked_name("snapshot", name) == NOW or name in snapshots(corpus)["name"].to_list():
         raise CorpusError(f"There is a snapshot {name!r} already.", fix="choose another name")
+    free = "NOT EXISTS (SELECT 1 FROM snapshots WHERE name = ?)"  # the statements may be sent twice
     counts = corpus.database.run(
         (
-            """INSERT INTO snapshot_members SELECT ?, id, CASE WHEN decision = 'drop' THEN decision_reason END
-            FROM everything ORDER BY position""",
-            [name],
+            f"""INSERT INTO snapshot_members SELECT ?, id, CASE WHEN decision = 'drop' THEN decision_reason END
+            FROM everything WHERE {free} ORDER BY position""",
+            [name, name],
         ),
         (
-            """INSERT INTO snapshots SELECT ?, ?, count(*) FILTER (dropped_because IS NULL), count(dropped_because),
-            now()::TIMESTAMP FROM snapshot_members WHERE name = ?""",
-            [name, note, name],
+            f"""INSERT INTO snapshots SELECT ?, ?, count(*) FILTER (dropped_because IS NULL), count(dropped_because),
+            now()::TIMESTAMP FROM snapshot_members WHERE name = ? HAVING {free}""",
+            [name, note, name, name],
         ),
         ("SELECT samples, dropped FROM snapshots WHERE name = ?", [name]),
     ).row(0)
@@ -81,61 +88,95 @@ def sets(corpus: Corpus) -> dict[str, str]:
     return names | {f"selection:{n}": n for n in corpus.selections()}
 
 
-def diff(corpus: Corpus, before: str, after: str = NOW) -> DiffReport:
+def diff(corpus: Corpus, before: str, after: str = NOW, *, limit: int = ROWS) -> DiffReport:
     """What was added, removed and changed between two sets of samples, and why as far as it is on record.
 
     Args:
         corpus: whose samples.
         before: `now`, `snapshot:NAME`, `mix:NAME` or `selection:NAME`; the name alone where it is the only one.
         after: the same.
+        limit: differing samples to give, the first ones; all are counted.
 
     Raises:
         CorpusError: there is no such set, or more than one.
     """
     names = _resolved(corpus, before), _resolved(corpus, after)
-    rows = corpus.database.run(
-        f"CREATE OR REPLACE TEMP TABLE before_ids AS {_members(names[0])}",
-        f"CREATE OR REPLACE TEMP TABLE after_ids AS {_members(names[1])}",
+    found = corpus.database.run(
+        f"CREATE OR REPLACE TEMP TABLE before_ids AS SELECT DISTINCT id FROM ({_members(names[0])})",
+        f"CREATE OR REPLACE TEMP TABLE after_ids AS SELECT DISTINCT id FROM ({_members(names[1])})",
         f"CREATE OR REPLACE TEMP TABLE why_not AS {_reasons_against(names[1])}",
-        """CREATE OR REPLACE TEMP TABLE gone AS
-        SELECT v.id, v.root, v.position, v.source, v.instruction FROM versions v SEMI JOIN before_ids USING (id)
-        WHERE id NOT IN (SELECT id FROM after_ids)""",
-        """CREATE OR REPLACE TEMP TABLE come AS
-        SELECT v.id, v.root, v.position, v.source, v.instruction, v.operator, v.parents, v.added_at
-        FROM versions v SEMI JOIN after_ids USING (id) WHERE id NOT IN (SELECT id FROM before_ids)""",
-        _ROWS,
+        f"CREATE OR REPLACE TEMP TABLE why_not_before AS {_reasons_before(names[0])}",
+        "CREATE OR REPLACE TEMP TABLE gone AS SELECT id FROM before_ids ANTI JOIN after_ids USING (id)",
+        "CREATE OR REPLACE TEMP TABLE come AS SELECT id FROM after_ids ANTI JOIN before_ids USING (id)",
+        _PAIRS,
+        _DIFFERING,
+        (_COUNTED, [max(0, limit)]),
     )
-    same = corpus.database.run(
-        f"SELECT count(*) AS n FROM ({_members(names[0])}) SEMI JOIN ({_members(names[1])}) b USING (id)"
-    ).item()
-    reasons: dict[str, Counter[str]] = {"added": Counter(), "removed": Counter(), "changed": Counter()}
-    for change, reason in rows.select("change", "reason").iter_rows():
-        reasons[change][reason] += 1
-    totals = {change: counts.total() for change, counts in reasons.items()}
-    return DiffReport(
-        *names,
-        same,
-        totals["added"],
-        totals["removed"],
-        totals["changed"],
-        {change: dict(counts.most_common()) for change, counts in reasons.items() if counts},
-        rows.drop("position"),
-    )
+    counted = found.filter(pl.col("id").is_null())
+    counts = {change: counted.filter(change=change) for change in ("same", "added", "removed", "changed")}
+    by_reason = {
+        change: dict(rows.select("reason", "n").iter_rows())
+        for change, rows in counts.items()
+        if change != "same" and rows.height
+    }
+    same, added, removed, changed = (int(rows["n"].sum()) for rows in counts.values())
+    rows = found.filter(pl.col("id").is_not_null()).drop("n", "place")
+    return DiffReport(*names, same, added, removed, changed, by_reason, rows)
 
 
-_ROWS = """
-SELECT 'changed' AS change, g.id, c.id AS becomes, coalesce(c.operator->>'name', 'an earlier version') AS reason,
-    g.source, left(g.instruction, 200) AS instruction, g.position
-FROM gone g JOIN come c ON c.root = g.root
+_PAIRS = f"""
+CREATE OR REPLACE TEMP TABLE pairs AS
+WITH RECURSIVE starts AS (SELECT id FROM gone UNION ALL SELECT id FROM come), {TRACES},
+ends AS (
+    SELECT o.start, o.id, true AS is_new FROM origins o SEMI JOIN come ON come.id = o.start
+    UNION ALL SELECT id, id, false FROM before_ids SEMI JOIN after_ids USING (id)),
+found AS (
+    SELECT s.start AS id, e.start AS becomes, e.is_new, if(e.is_new, 0, 3) + if(e.id = e.start, 0, 1) AS rank,
+        CASE WHEN NOT e.is_new THEN 'became the same as another sample'
+            WHEN s.how IS NOT NULL THEN s.how
+            WHEN e.id = e.start THEN 'its rewriting was undone' END AS reason
+    FROM steps s SEMI JOIN gone ON gone.id = s.start JOIN ends e ON e.id = s.id
+    UNION ALL
+    SELECT o.start, s.start, true, 2, 'an earlier version'
+    FROM origins o SEMI JOIN gone ON gone.id = o.start JOIN steps s ON s.id = o.id SEMI JOIN come ON come.id = s.start
+    WHERE s.how IS NOT NULL
+    UNION ALL
+    SELECT NULL, s.start, true, 9, NULL
+    FROM steps s SEMI JOIN come ON come.id = s.start JOIN ends e ON e.id = s.id WHERE NOT e.is_new)
+SELECT * FROM found"""
+"""Samples of both sets of which one is a version of the other; id is null where the other one is in both sets."""
+
+_DIFFERING = """
+CREATE OR REPLACE TEMP TABLE differing AS
+WITH chosen AS (
+    SELECT p.id, arg_min({'id': p.becomes, 'reason': p.reason}, (p.rank, v.position, v.id)) AS best
+    FROM pairs p JOIN samples v ON v.id = p.becomes WHERE p.id IS NOT NULL GROUP BY p.id)
+SELECT 'changed' AS change, c.id, c.best.id AS becomes,
+    coalesce(c.best.reason, v.operator->>'name', 'another version') AS reason
+FROM chosen c JOIN samples v ON v.id = c.best.id
 UNION ALL
-SELECT 'removed', g.id, NULL, coalesce(w.reason, 'not chosen'), g.source, left(g.instruction, 200), g.position
-FROM gone g LEFT JOIN why_not w USING (id) WHERE g.root NOT IN (SELECT root FROM come)
+SELECT 'removed', g.id, NULL, coalesce(w.reason, 'not chosen')
+FROM gone g ANTI JOIN chosen USING (id) LEFT JOIN why_not w USING (id)
 UNION ALL
-SELECT 'added', c.id, NULL, CASE WHEN c.operator IS NOT NULL THEN 'made by ' || (c.operator->>'name')
-        WHEN c.root <> c.id THEN 'rewritten' ELSE 'from ' || c.source END,
-    c.source, left(c.instruction, 200), c.position
-FROM come c WHERE c.root NOT IN (SELECT root FROM gone)
-ORDER BY position, id"""
+SELECT 'added', c.id, NULL,
+    CASE WHEN c.id IN (SELECT becomes FROM pairs) THEN 'no longer one with another sample'
+        WHEN w.reason IS NOT NULL THEN w.reason
+        WHEN v.operator IS NOT NULL THEN 'made by ' || (v.operator->>'name')
+        WHEN v.root <> v.id THEN 'rewritten' ELSE 'from ' || v.source END
+FROM come c ANTI JOIN (SELECT best.id AS id FROM chosen) t USING (id) JOIN samples v USING (id)
+LEFT JOIN why_not_before w USING (id)"""
+
+_COUNTED = """
+WITH shown AS (
+    SELECT d.*, v.position FROM differing d JOIN samples v USING (id) ORDER BY v.position, d.id LIMIT ?)
+SELECT change, NULL AS id, NULL AS becomes, reason, NULL AS source, NULL AS instruction, count(*) AS n, NULL AS place
+FROM differing GROUP BY change, reason
+UNION ALL
+SELECT 'same', NULL, NULL, NULL, NULL, NULL, count(*), NULL FROM before_ids SEMI JOIN after_ids USING (id)
+UNION ALL
+SELECT s.change, s.id, s.becomes, s.reason, v.source, left(v.instruction, 200), 1, s.position
+FROM shown s JOIN samples v USING (id)
+ORDER BY place, id, n DESC, reason"""
 
 
 def _resolved(corpus: Corpus, spec: str) -> str:
@@ -166,19 +207,35 @@ def _reasons_against(spec: str) -> str:
     kind, _, name = spec.partition(":")
     quoted = "'" + name.replace("'", "''") + "'"
     dropped = "SELECT id, 'dropped: ' || reason AS reason FROM states WHERE decision = 'drop'"
-    held = "SELECT id, 'held out for evaluation' FROM held_out"
+    held = "SELECT id, 'held out for evaluation' FROM everything WHERE held_out"
     replaced = "SELECT id, 'replaced by another version' FROM states WHERE NOT is_current AND replaced_by IS NOT NULL"
     withdrawn = "SELECT id, 'its rewriting was undone' FROM states WHERE NOT is_current AND replaced_by IS NULL"
-    written = {
-        "snapshot": "SELECT id, 'dropped: ' || dropped_because AS reason FROM snapshot_members "
-        f"WHERE name = {quoted} AND dropped_because IS NOT NULL",
-        "selection": f"SELECT id, reason FROM not_selected WHERE name = {quoted}",
-    }.get(kind)
+    written = _written(kind, quoted)
     given = [written, dropped, *([held] if kind == "mix" else []), replaced, withdrawn]
     ranked = " UNION ALL BY NAME ".join(
         f"SELECT id, reason, {rank} AS rank FROM ({sql}) r(id, reason)" for rank, sql in enumerate(given) if sql
     )
     return f"SELECT id, arg_min(reason, rank) AS reason FROM ({ranked}) GROUP BY id"
+
+
+def _written(kind: str, quoted: str) -> str | None:
+    return {
+        "snapshot": "SELECT id, 'dropped: ' || dropped_because AS reason FROM snapshot_members "
+        f"WHERE name = {quoted} AND dropped_because IS NOT NULL",
+        "selection": f"SELECT id, reason FROM not_selected WHERE name = {quoted}",
+    }.get(kind)
+
+
+def _reasons_before(spec: str) -> str:
+    """Why samples were not in a set, in words for those that came in since."""
+    kind, _, name = spec.partition(":")
+    written = _written(kind, "'" + name.replace("'", "''") + "'")
+    if kind == NOW:
+        written = "SELECT id, 'dropped: ' || reason AS reason FROM states WHERE decision = 'drop' AND is_current"
+    if written is None:
+        return "SELECT NULL::VARCHAR AS id, NULL::VARCHAR AS reason WHERE false"
+    lead = "left before: " if kind == "selection" else "no longer "
+    return f"SELECT id, '{lead}' || min(reason) AS reason FROM ({written}) GROUP BY id"
 
 
 def summary(report: DiffReport) -> list[dict[str, Any]]:

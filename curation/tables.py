@@ -41,7 +41,8 @@ CREATE TABLE IF NOT EXISTS actions ("number" BIGINT, action VARCHAR, kind VARCHA
 CREATE TABLE IF NOT EXISTS changes (action VARCHAR, id VARCHAR,
     was STRUCT(decision VARCHAR, reason VARCHAR, replaced_by VARCHAR, is_current BOOLEAN),
     becomes STRUCT(decision VARCHAR, reason VARCHAR, replaced_by VARCHAR, is_current BOOLEAN));
-CREATE TABLE IF NOT EXISTS tag_changes (action VARCHAR, id VARCHAR, tag VARCHAR, was BOOLEAN, becomes BOOLEAN);
+CREATE TABLE IF NOT EXISTS tag_changes (action VARCHAR, id VARCHAR, tag VARCHAR, origin VARCHAR, was BOOLEAN,
+    becomes BOOLEAN);
 CREATE TABLE IF NOT EXISTS states (id VARCHAR, decision VARCHAR, reason VARCHAR, replaced_by VARCHAR,
     is_current BOOLEAN);
 CREATE TABLE IF NOT EXISTS synthesis_runs (run VARCHAR, operator VARCHAR, model VARCHAR, started_at TIMESTAMP);
@@ -73,6 +74,11 @@ INSERT INTO tags
 SELECT DISTINCT i.id, unnest(i.tags), 'ingest', now()::TIMESTAMP FROM incoming_frame i ANTI JOIN known_ids USING (id)
 WHERE first_of_id AND len(i.tags) > 0"""
 
+COME_BACK = """
+UPDATE states SET is_current = true
+WHERE NOT is_current AND replaced_by IS NULL AND id IN (SELECT id FROM incoming_frame)"""
+"""A text that was only there as a version that was taken back is a sample when a file has it."""
+
 ADDED = """
 SELECT (SELECT count(*) FROM incoming_frame) AS n,
     (SELECT count(*) FROM incoming_frame ANTI JOIN known_ids USING (id) WHERE first_of_id) AS added"""
@@ -88,7 +94,7 @@ SELECT samples.* REPLACE (
 FROM samples
 LEFT JOIN states USING (id)
 LEFT JOIN (SELECT id, list(tag ORDER BY tag) AS tags FROM tags GROUP BY id) tagged USING (id)
-LEFT JOIN held_out USING (id)
+LEFT JOIN held_out ON held_out.id = coalesce(samples.root, samples.id)
 LEFT JOIN scores USING (id){condition}"""
 
 
@@ -107,9 +113,11 @@ def upgraded(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection
     known = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     if "samples" not in known or "states" in known:
         return connection
+    connection.begin()  # all of it or nothing: the next to open the corpus tries again
     connection.execute("ALTER TABLE samples ADD COLUMN IF NOT EXISTS root VARCHAR")
     connection.execute(TABLES)
     scored = connection.execute("SELECT column_name FROM (DESCRIBE scores) WHERE column_name <> 'id'").fetchall()
     for view in views(name for (name,) in scored):
         connection.execute(view)
+    connection.commit()
     return connection

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from curation.pairs import answered_pair
 from curation.turns import Row
 
-JUDGED = ("feedback", "thumbs", "thumb", "thumbs_up", "thumbs_down", "vote", "reaction", "liked", "user_feedback")
+UP_FLAGS = ("thumbs_up", "thumb_up", "upvoted")
+DOWN_FLAGS = ("thumbs_down", "thumb_down", "downvoted", "disliked")
+JUDGED = ("feedback", "thumbs", "thumb", *UP_FLAGS, *DOWN_FLAGS, "vote", "reaction", "liked", "user_feedback")
 RATED = ("rating", "stars")
 EDITED = (
     "edited", "edited_content", "edited_answer", "edited_response", "edited_output", "edited_text", "correction",
@@ -24,13 +29,16 @@ SCALES = ("scale", "rating_scale", "max_rating", "max", "best")
 
 UP = frozenset(
     ("up", "thumbs_up", "thumb_up", "thumbsup", "like", "liked", "good", "positive", "upvote", "upvoted", "helpful",
-     "desirable", "true", "\N{THUMBS UP SIGN}")
+     "desirable", "correct", "yes", "true", "+1", "\N{THUMBS UP SIGN}")
 )  # fmt: skip
 DOWN = frozenset(
     ("down", "thumbs_down", "thumb_down", "thumbsdown", "dislike", "disliked", "bad", "negative", "downvote",
-     "downvoted", "unhelpful", "undesirable", "false", "\N{THUMBS DOWN SIGN}")
+     "downvoted", "unhelpful", "not_helpful", "undesirable", "incorrect", "wrong", "poor", "no", "false",
+     "\N{THUMBS DOWN SIGN}")
 )  # fmt: skip
-SHARE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+)\s*")
+SHARE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/|of|out of)\s*(\d+)(?:\s*stars?)?\s*")
+STARS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*stars?\s*")
+SKIN = re.compile("[\N{EMOJI MODIFIER FITZPATRICK TYPE-1-2}-\N{EMOJI MODIFIER FITZPATRICK TYPE-6}\N{VARIATION SELECTOR-16}]")
 
 
 def is_log(row: Row) -> bool:
@@ -38,13 +46,22 @@ def is_log(row: Row) -> bool:
     mapping = row.get("mapping")
     if isinstance(mapping, dict):
         return any(isinstance(node, dict) and isinstance(node.get("message"), dict) for node in mapping.values())
-    turns = row.get("messages", row.get("conversations"))
-    if isinstance(turns, list):
-        if any(len(t) > 2 and not MARKS.isdisjoint(t) for t in turns if isinstance(t, dict)):
-            return True
-    elif answered_pair(row) is None:
-        return False
+    turns = next((row[n] for n in ("messages", "conversations") if isinstance(row.get(n), list)), None)
+    if turns is None:
+        pair = answered_pair(row)
+        if pair is None:
+            return False
+        turns = [t for n in pair[1:] if isinstance(row[n], list) for t in row[n]]
+    if any(_is_marked(turn) for turn in turns):
+        return True
     return not ROW_MARKS.isdisjoint(row) and any(is_feedback(row, name) for name in ROW_MARKS & row.keys())
+
+
+def _is_marked(turn: Any) -> bool:
+    if not isinstance(turn, dict) or len(turn) < 3:
+        return False
+    about = turn.get("metadata")
+    return not MARKS.isdisjoint(turn) or (isinstance(about, dict) and not about.keys().isdisjoint(JUDGED))
 
 
 def is_feedback(row: Row, name: str) -> bool:
@@ -56,50 +73,78 @@ def is_feedback(row: Row, name: str) -> bool:
         return isinstance(value, str) and bool(value.strip())
     if name in RATED:  # a bare number is a score that came with the data
         return own_scale(row, value) is not None
-    return value is None or verdict(name, value, 5) is not None
+    none_or_zero = value is None or (value == 0 and isinstance(value, int | float))
+    return none_or_zero or verdict(name, value, own_scale(row, value) or 5) is not None
+
+
+def together(verdicts: Iterable[bool | None]) -> bool | None:
+    """What several verdicts on one answer come to: a thumbs down outweighs the rest."""
+    said = set(verdicts)
+    return False if False in said else True if True in said else None
 
 
 def verdict(name: str, value: Any, scale: float) -> bool | None:
     """Whether feedback says up (true) or down (false); null where it says neither.
 
+    A 0 that is no rating is a thumbs down only where the scale is 1: elsewhere it may stand for no vote.
+
     Args:
         name: the key it stands under: `thumbs_down: true` says down, and a `rating` is a number on a scale.
-        value: true or false, 1 or -1, a word, a rating such as `4/5`, or an object that holds one of them.
-        scale: the best rating, where the value does not say.
+        value: true or false, 1 or -1, a word, a rating such as `4/5`, or an object or list that holds some of them.
+        scale: the best rating, where the value does not say; 1 where feedback is 0 or 1.
     """
     if isinstance(value, dict):
-        scale = own_scale(value, None) or scale
-        inner = ((n, value[n]) for n in (*JUDGED, *RATED, "type", "value") if value.get(n) is not None)
-        return next((v for n, said in inner if (v := verdict(n, said, scale)) is not None), None)
-    if name in ("thumbs_up", "thumbs_down") and isinstance(value, bool | int):
-        return (name == "thumbs_up") if value else None
-    if isinstance(value, bool):
-        return value
+        return _inside(value, own_scale(value, None) or scale)
+    if isinstance(value, list):
+        return together(verdict(name, one, scale) for one in value)
     if isinstance(value, str):
         return _word(name, value, scale)
-    if not isinstance(value, int | float):
+    if not isinstance(value, int | float) or math.isnan(value):
         return None
+    if name in UP_FLAGS or name in DOWN_FLAGS:
+        return (name in UP_FLAGS and value > 0) if value else None
+    if isinstance(value, bool):
+        return value
     if name in RATED:
         return _rated(value, scale)
+    if value == 0:
+        return False if scale == 1 or name == "liked" else None
     return value > 0 if value in (1, -1) else None
 
 
+def _inside(value: Row, scale: float) -> bool | None:
+    kind = value.get("type")
+    if kind in (*JUDGED, *RATED) and value.get("value") is not None:
+        return verdict(kind, value["value"], scale)
+    names = (*JUDGED, *RATED, "type", "value", "label", "sentiment")
+    return together(verdict(n, value[n], scale) for n in names if value.get(n) is not None)
+
+
 def _word(name: str, value: str, scale: float) -> bool | None:
-    word = value.strip().lower().replace(" ", "_").replace("-", "_")
+    word = SKIN.sub("", value).strip().strip(":").lower().replace(" ", "_").replace("-", "_")
+    if name in UP_FLAGS or name in DOWN_FLAGS:
+        if word in ("true", "yes"):
+            return name in UP_FLAGS
+        if word in ("false", "no"):
+            return None
     if word in UP or word in DOWN:
         return word in UP
-    share = SHARE.fullmatch(value)
+    share, stars = SHARE.fullmatch(value), STARS.fullmatch(value)
     if share:
         return _rated(float(share[1]), float(share[2]))
+    if stars:
+        return _rated(float(stars[1]), scale)
     try:
-        return verdict(name, float(value), scale)
-    except ValueError:
+        return verdict(name, json.loads(value), scale)
+    except (ValueError, RecursionError):
         return None
 
 
 def _rated(rating: float, scale: float) -> bool | None:
-    if not 1 <= rating <= scale or scale < 2:
+    if not 0 <= rating <= scale or scale < 1:
         return None
+    if rating == 0 or scale == 1:
+        return rating == 1 if rating in (0, 1) else None
     height = (rating - 1) / (scale - 1)
     return True if height >= 0.75 else False if height <= 0.25 else None
 
@@ -109,5 +154,5 @@ def own_scale(row: Row, value: Any) -> float | None:
     if isinstance(value, dict):
         return own_scale(value, None)
     share = SHARE.fullmatch(value) if isinstance(value, str) else None
-    given = float(share[2]) if share else next((row[n] for n in SCALES if n in row), None)
+    given = float(share[2]) if share else next((row[n] for n in SCALES if row.get(n) is not None), None)
     return given if isinstance(given, int | float) and not isinstance(given, bool) else None

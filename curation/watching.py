@@ -6,6 +6,7 @@ being written is left until it is quiet; one that can't be read is said once and
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -34,7 +35,7 @@ class WatchReport:
     refused: dict[str, str]
     """File -> why it could not be read at all."""
     unfinished: tuple[str, ...]
-    """Files that were still being written at the end."""
+    """Files that were still being written at the end, or read when it was interrupted."""
 
 
 Arrived = Callable[[FileReport | IngestError], None]
@@ -68,7 +69,8 @@ def watch(
         source: what to call the source; each file's name when null.
         fields: as for `ingest`.
         arrived: told of each file as it is read or refused.
-        stop: ends the watch when it is set; so does Ctrl-C between two files.
+        stop: ends the watch after the file at hand when it is set. Ctrl-C ends it at once; what was stored of the file
+            stays, and the next watch goes on from there.
         progress: told the rows read of the file at hand.
 
     Raises:
@@ -81,21 +83,16 @@ def watch(
     if not every_seconds > 0:
         raise CorpusError(f"A watch can't look every {every_seconds:g} s.", fix="give seconds above 0: --every 10")
     looker = _Looker(corpus, folder, pattern, every_seconds)
-    while True:
-        for path in looker.ready():
-            if stop.is_set():
+    with contextlib.suppress(KeyboardInterrupt):  # this is how a watch ends
+        while not stop.is_set():
+            for path in looker.ready():
+                if not stop.is_set():
+                    looker.take(path, source, fields, arrived, progress)
+            progress(len(looker.files), None, f"watching {folder}: {len(looker.files):,} files read")
+            if once and (looker.looks > 1 or not looker.unfinished):
                 break
-            looker.take(path, source, fields, arrived, progress)
-        progress(len(looker.files), None, f"watching {folder}: {len(looker.files):,} files read")
-        if (once and (looker.looks > 1 or not looker.unfinished)) or not _waited(stop, every_seconds):
-            return looker.report()
-
-
-def _waited(stop: threading.Event, seconds: float) -> bool:
-    try:
-        return not stop.wait(seconds)
-    except KeyboardInterrupt:  # nothing is being read: this is how a watch ends
-        return False
+            stop.wait(every_seconds)
+    return looker.report()
 
 
 Mark = tuple[int, int]
@@ -151,16 +148,20 @@ class _Looker:
         self, path: Path, source: str | None, fields: Mapping[str, str] | None, arrived: Arrived, progress: Progress
     ) -> None:
         """Ingest a file, unless its content was ingested before."""
+        self.unfinished.append(path)
+        brought: FileReport | IngestError | None = None
+        self.refused.pop(str(path), None)
         try:
             if not self._is_known(path):
-                report = ingest(self.corpus, [path], source=source, fields=fields, progress=progress).files[0]
-                self.files.append(report)
-                arrived(report)
-            self.refused.pop(str(path), None)
+                brought = ingest(self.corpus, [path], source=source, fields=fields, progress=progress).files[0]
+                self.files.append(brought)
         except IngestError as error:
+            brought = error
             self.refused[str(path)] = error.message
-            arrived(error)
         self.done[path] = self.before[path]
+        self.unfinished.remove(path)
+        if brought is not None:
+            arrived(brought)
 
     def _is_known(self, path: Path) -> bool:
         try:

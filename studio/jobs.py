@@ -80,7 +80,7 @@ def job_id(argv: Sequence[str]) -> str:
     """The name of a command's job: verb, operator or first word, and a hash of the rest."""
     words = [a for a in argv if a not in OUTPUT_OPTIONS]
     what = "".join(c if c.isalnum() or c in "-_" else "-" for c in "-".join(Path(w).name for w in words[2:3]))
-    digest = hashlib.sha256("\x1f".join(words).encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\x1f".join(words).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return "-".join(p for p in (words[0], what[:24].strip("-"), digest) if p)
 
 

@@ -58,8 +58,13 @@ def diff(corpus: Path, before: str, after: str, limit: int, as_json: bool) -> No
         print_json({**counts, "by_reason": report.by_reason, "rows": rows})
         return
     print_facts(f"{report.before} -> {report.after}", {n: v for n, v in counts.items() if n not in ("before", "after")})
-    print_table([{**row, "reason": shortened(row["reason"], 70)} for row in summary(report)])
-    print_table([{**row, "instruction": shortened(row["instruction"], 50)} for row in rows])
+    for table in (
+        [{**row, "reason": shortened(row["reason"], 70)} for row in summary(report)],
+        [{**row, "instruction": shortened(row["instruction"], 50)} for row in rows],
+    ):
+        if table:
+            click.echo()
+            print_table(table)
 
 
 @click.command()

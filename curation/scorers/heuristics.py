@@ -56,7 +56,7 @@ class Heuristics(Scorer):
     Columns:
         heuristics (BIGINT): signs raised, of the nine flags below.
         empty, truncated, refusal, mojibake, personal_data, script_mismatch, repetitive, symbols, format_error
-            (BOOLEAN): the flags. Encoding and personal data are looked for in every turn, the others in the last answer.
+            (BOOLEAN): the flags. Encoding and personal data are looked for in every turn, the rest in the last answer.
         boilerplate (BOOLEAN): the answer opens or closes with a phrase that carries nothing; not counted as a sign.
         mojibake_fixable (BOOLEAN): undoing the wrong encoding changes the text; null where it is not broken.
         mojibake_badness (BIGINT): ftfy's count of character sequences that no language has.

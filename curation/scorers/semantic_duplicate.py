@@ -34,7 +34,8 @@ class SemanticDuplicate(Scorer):
     """Samples that mean almost the same as a sample that is kept, as far as their embedding can tell.
 
     What is compared is what was embedded, and two samples are as alike as the cosine of their vectors. Which cosine
-    means 'the same' depends on the encoder: look at the pairs just above the threshold before you drop anything.
+    means 'the same' depends on the encoder: look at the pairs just above the threshold before you drop anything. To the
+    lexical encoder two recipes for other dishes are the same at any threshold; a sentence encoder tells them apart.
 
     Source: Abbas et al. 2023, SemDeDup, arXiv:2303.09540.
 
@@ -58,7 +59,7 @@ class SemanticDuplicate(Scorer):
     whole: ClassVar[bool] = True
     needs_vectors: ClassVar[bool] = True
 
-    threshold: float = Field(0.9, gt=0, le=1, description="Cosine from which two samples are duplicates")
+    threshold: float = Field(0.95, gt=0, le=1, description="Cosine from which two samples are duplicates")
     keep: str = Field("longest", description=KEEP)
     embedding: str | None = Field(None, description="Which vectors; the latest if null")
     search: Literal["auto", "exact", "faiss"] = Field(

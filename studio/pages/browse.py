@@ -109,12 +109,10 @@ def page_of(corpus: Corpus, scores: list[str], where: str | None, order: str | N
     rows = corpus.frame(short, where=where, order=order, limit=ROWS, offset=(number - 1) * ROWS)
     if rows.is_empty():
         return rows
-    marks = ", ".join("?" for _ in range(rows.height))
-    texts = corpus.query(
-        f"SELECT id, left(instruction, {TEXT}) AS instruction, left(response, {TEXT}) AS response FROM samples "
-        f"WHERE position IN ({marks}) AND id IN ({marks})",  # where positions lie is known without a look at the ids
-        *rows["position"],
-        *rows["id"],
+    texts = corpus.run(
+        f"SELECT id, left(instruction, {TEXT}) AS instruction, left(response, {TEXT}) AS response "
+        "FROM samples SEMI JOIN page_frame USING (position)",
+        frames={"page_frame": rows.select("position")},
     )
     squeezed = pl.col("instruction", "response").str.replace_all(r"\s+", " ")
     return rows.join(texts, on="id", how="left", maintain_order="left").with_columns(

@@ -283,11 +283,11 @@ def _unmeasured(corpus: Corpus, column: str, where: str | None) -> None:
     run = next((r for r in corpus.score_runs() if column in r.columns), None)
     if run is None:
         return
-    table = score_table(run.run)
+    table, of = score_table(run.run), quoted(column)
     reasons = corpus.query(
         f"SELECT coalesce({table}.reason, 'not scored yet') AS reason, count(*) AS samples "
-        f"FROM (SELECT * FROM everything{condition(where)}) e LEFT JOIN {table} USING (id) "
-        f"WHERE e.{quoted(column)} IS NULL GROUP BY 1 ORDER BY samples DESC, reason"
+        f"FROM (SELECT id, {of} FROM everything{condition(corpus.found(where))}) e LEFT JOIN {table} USING (id) "
+        f"WHERE e.{of} IS NULL GROUP BY 1 ORDER BY samples DESC, reason"
     )
     st.caption(f"Samples without a number in {column}, by reason")
     st.dataframe(

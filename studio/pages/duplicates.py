@@ -36,7 +36,11 @@ def draw(corpus: Corpus) -> None:
     if column not in known:
         forms.empty_state(f"No {named.split(':')[0]} yet", "Look for them first.", ["score", str(corpus.path), scorer])
         return
-    repeats = f"{column} AND decision IS DISTINCT FROM 'drop'"
+    # What was kept by hand stays, and so does the last of a cluster whose kept sample was dropped since.
+    repeats = (
+        f"{column} AND decision IS NULL AND {column}_of IN "
+        "(SELECT id FROM everything WHERE decision IS DISTINCT FROM 'drop')"
+    )
     counts = corpus.query(
         f"SELECT count(*) FILTER ({column}) AS found, count(*) FILTER ({repeats}) AS left_, count({column}) AS looked "
         "FROM everything"
@@ -46,10 +50,15 @@ def draw(corpus: Corpus) -> None:
         cells = st.columns(3)
         cells[0].metric("Looked at", f"{counts['looked']:,}")
         cells[1].metric("Repeat another", f"{counts['found']:,}")
-        cells[2].metric("Not dropped yet", f"{counts['left_']:,}")
+        cells[2].metric("Undecided", f"{counts['left_']:,}", help="Neither kept nor dropped, and its like is kept")
     with command:
         reason = f"{named.split(':')[0].removesuffix('s')}"
-        argv = ["drop", str(corpus.path), "--where", column, "--reason", reason]
+        least = st.slider(
+            "Similarity at least", 0.5, 1.0, 0.5, 0.01, key=f"{column}_least",
+            help="Data made from templates differs in the one word that matters: look at the pairs, then choose.",
+        )  # fmt: skip
+        where = repeats if least == 0.5 else f"{repeats} AND {column}_similarity >= {least:g}"
+        argv = ["drop", str(corpus.path), "--where", where, "--reason", reason]
         nothing = None if counts["left_"] else "There is none left to drop."
         forms.command_box(corpus, argv, key="drop_duplicates", label="Drop the repeats", disabled_reason=nothing)
     if counts["found"]:
@@ -68,12 +77,13 @@ def _clusters(corpus: Corpus, column: str) -> None:
             selection_mode="single-row",
             height="content" if clusters.height <= 12 else 460,
             key=f"clusters_{column}_{clusters.height}",
-            column_order=["instruction", "samples", "lowest", "highest"],
+            column_order=["instruction", "samples", "lowest"],
             column_config={
                 "instruction": st.column_config.TextColumn("Kept sample", width="medium"),
                 "samples": st.column_config.NumberColumn("Samples", format="localized", width=68),
-                "lowest": st.column_config.NumberColumn("Lowest", format="%.2f", width=60, help="Similarity"),
-                "highest": st.column_config.NumberColumn("Highest", format="%.2f", width=60, help="Similarity"),
+                "lowest": st.column_config.NumberColumn(
+                    "Similarity", format="%.2f", width=76, help="Of the sample that resembles the kept one least"
+                ),
             },
             alt="Clusters of duplicates, the largest first",
         )

@@ -162,9 +162,9 @@ def marked(text: str, spans: Spans) -> str:
 
 def _drop(corpus: Corpus, benchmark: str | None) -> None:
     where = (
-        "contaminated"
+        "contaminated AND decision IS NULL"
         if benchmark is None
-        else f"contaminated AND contamination_benchmark = {forms.literal(benchmark)}"
+        else f"contaminated AND decision IS NULL AND contamination_benchmark = {forms.literal(benchmark)}"
     )
     left = corpus.count(f"({where}) AND decision IS DISTINCT FROM 'drop'")
     argv = ["drop", str(corpus.path), "--where", where, "--reason", "leaked benchmark question"]

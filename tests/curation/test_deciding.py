@@ -157,3 +157,89 @@ def test_ingesting_an_edited_text_again_does_not_bring_it_back(corpus: Corpus) -
     edit(corpus, ids(corpus)[0], response="new")
     corpus_of(corpus.path, [pair("question 0", "answer 0")])
     assert corpus.count() == 4
+
+
+def test_two_samples_that_become_one_come_back_one_by_one(corpus: Corpus) -> None:
+    first, second = ids(corpus)[:2]
+    one = edit(corpus, first, instruction="same", response="same")
+    two = edit(corpus, second, instruction="same", response="same")
+    assert corpus.count() == 3
+    undo(corpus, one.action)
+    assert corpus.frame(["response"])["response"].to_list() == ["answer 0", "same", "answer 2", "answer 3"]
+    undo(corpus, two.action)
+    assert ids(corpus)[:2] == [first, second]
+    assert corpus.count() == 4
+
+
+def test_a_text_that_a_file_has_too_is_not_lost_with_the_edit_that_made_it(corpus: Corpus) -> None:
+    edit(corpus, ids(corpus)[0], response="new")
+    undo(corpus)
+    corpus_of(corpus.path, [pair("question 0", "new")])
+    assert corpus.count() == 5
+    edit(corpus, ids(corpus)[2], response="newer")
+    corpus_of(corpus.path, [pair("question 2", "newer")])
+    undo(corpus)
+    assert sorted(corpus.frame(["response"])["response"]) == [
+        "answer 0", "answer 1", "answer 2", "answer 3", "new", "newer",
+    ]  # fmt: skip
+
+
+def test_undoing_an_edit_leaves_tags_and_held_out_marks_as_they_were(corpus: Corpus) -> None:
+    first, second = ids(corpus)[:2]
+    tag(corpus, "x", ids=[first])
+    corpus.hold_out([first])
+    edit(corpus, first, instruction="question 1", response="answer 1")
+    undo(corpus)
+    rows = corpus.frame(["tags", "held_out"], where=f"id IN ('{first}', '{second}')").rows()
+    assert rows == [(["t", "x"], True), (["t"], False)]
+    edit(corpus, first, response="new")
+    undo(corpus)
+    untag(corpus, "x", ids=[first])
+    edit(corpus, first, response="new")
+    assert corpus.frame(["tags", "held_out"], where="response = 'new'").row(0) == (["t"], True)
+    undo(corpus)
+    assert corpus.count("held_out") == 1
+
+
+def test_a_mark_on_a_version_stays_with_the_sample_when_the_version_is_taken_back(corpus: Corpus) -> None:
+    first = ids(corpus)[0]
+    edit(corpus, first, response="new")
+    corpus.hold_out([ids(corpus)[0]])
+    undo(corpus)
+    assert corpus.count(f"held_out AND id = '{first}'") == 1
+
+
+def test_a_tag_on_what_was_rewritten_since_is_not_undone(corpus: Corpus) -> None:
+    given = tag(corpus, "good", ids=ids(corpus)[:1])
+    edit(corpus, ids(corpus)[0], response="new")
+    with pytest.raises(CorpusError, match="changed again since"):
+        undo(corpus, given.action)
+
+
+def test_ids_that_are_no_samples_and_an_empty_condition_are_refused(corpus: Corpus) -> None:
+    for arguments in ({"ids": ["nosuch"]}, {"where": " "}):
+        with pytest.raises(CorpusError):
+            drop(corpus, reason="r", **arguments)  # type: ignore[arg-type]
+    assert corpus.count("decision IS NULL") == 4
+
+
+def test_texts_that_can_not_be_stored_are_refused_in_two_lines(corpus: Corpus) -> None:
+    for work in (
+        lambda: drop(corpus, where="true", reason="\udc80"),
+        lambda: edit(corpus, ids(corpus)[0], response="\udc80"),
+        lambda: edit(corpus, ids(corpus)[0], messages=[]),
+        lambda: tag(corpus, "\udc80", where="true"),
+    ):
+        with pytest.raises(CorpusError):
+            work()
+    assert history(corpus).is_empty()
+
+
+def test_quotes_in_names_and_reasons_are_text(corpus: Corpus) -> None:
+    odd = """a'b"; DROP TABLE samples; --"""
+    drop(corpus, ids=ids(corpus)[:1], reason=odd, who=odd)
+    tag(corpus, odd, ids=ids(corpus)[:1])
+    assert corpus.frame(["decision_reason", "tags"]).row(0) == (odd, [odd, "t"])
+    undo(corpus)
+    undo(corpus)
+    assert corpus.frame(["decision_reason", "tags"]).row(0) == (None, ["t"])

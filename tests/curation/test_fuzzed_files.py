@@ -1,5 +1,6 @@
 """Some 500 damaged and made-up files: each is ingested, rejected row by row, or refused in two lines."""
 
+import functools
 import gzip
 import io
 import itertools
@@ -62,6 +63,7 @@ def total(report: FileReport) -> int:
 # ---------------------------------------------------------------- real files, damaged
 
 
+@functools.cache
 def real_rows() -> list[list[dict[str, Any]]]:
     """A few rows of every real file there is: those that lie beside the repository, and the demo's own."""
     found = []

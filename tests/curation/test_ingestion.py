@@ -1,5 +1,6 @@
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,7 @@ import zstandard
 
 from curation.corpus import Corpus
 from curation.errors import IngestError
-from curation.ingestion import ingest, plain_pairs
+from curation.ingestion import ingest, one_ahead, plain_pairs
 from curation.reading import read_chunks
 from curation.sample import Message, to_frame
 from curation.shapes import to_sample
@@ -231,3 +232,15 @@ def test_real_files_of_every_shape_come_in_whole(corpus: Corpus, name: str, rows
     report = ingest(corpus, [shared(f"data/{name}")])
     assert report.added + report.duplicates == rows
     assert report.rejected == 0
+
+
+def test_reading_ahead_keeps_the_order_and_fails_after_what_came_before() -> None:
+    def values() -> Iterator[int]:
+        yield from range(3)
+        raise ValueError("the file ends in the middle")
+
+    seen = []
+    with pytest.raises(ValueError, match="in the middle"):
+        for value in one_ahead(values()):
+            seen.append(value)  # noqa: PERF402 (what was seen when it fails is the point)
+    assert seen == [0, 1, 2]

@@ -78,7 +78,7 @@ def test_the_command_drops_what_is_shown(corpus, benchmarks, page):
     app = page.run()
     app.selectbox(key="leaks_of").select("trivia.jsonl").run()
     command = next(code.value for code in app.code if code.value.startswith("winnow drop"))
-    assert "contaminated AND contamination_benchmark = " in command
+    assert "contaminated AND decision IS NULL AND contamination_benchmark = " in command
     assert command.endswith("--reason 'leaked benchmark question'")
     drop(corpus, where="contaminated", reason="leaked benchmark question")
     app = page.run()

@@ -110,7 +110,7 @@ def test_every_turn_is_searched_for_personal_data() -> None:
     [
         ("Heat the oil in a pan.\n2. Drain the pasta and return it to the pan.\n3. Stir it until the", True),
         (
-            "1. Roll a die and decide.\n2. If it shows a one, the turn is over.\n3. If not, their score for the turn is",
+            "1. Roll a die and decide.\n2. If it shows a one, stop.\n3. If not, their score for the turn is",
             True,
         ),
         ("1. Improved flexibility and posture\n2. Less stress\n3. Increased strength, balance and coordination", False),
