@@ -10,6 +10,7 @@ from benchmarks import (
     ifd,
     ingest,
     k_center,
+    kills,
     near_duplicates,
     preference_agreement,
     semantic_duplicates,
@@ -25,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "near-duplicates": near_duplicates.run,
     "semantic-duplicates": semantic_duplicates.run,
     "contamination": contamination.run,
+    "kills": kills.run,
 }
 
 

@@ -167,20 +167,6 @@ def _tags_carried(action: str) -> list[str]:
     )
 
 
-def latest_versions(corpus: Corpus) -> dict[str, str]:
-    """The id of every sample that was replaced -> that of its latest version."""
-    found = corpus.query("SELECT id, replaced_by FROM states WHERE NOT is_current AND replaced_by IS NOT NULL")
-    following = dict(found.iter_rows())
-    latest: dict[str, str] = {}
-    for old, new in following.items():
-        seen = {old}
-        while new in following and new not in seen:
-            seen.add(new)
-            new = following[new]
-        latest[old] = new
-    return latest
-
-
 def undo(corpus: Corpus, action: str | None = None, *, who: str | None = None) -> ActionReport:
     """Put back what an action changed; undoing an undo does it again.
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from curation.database import FILE, Database, Statement
 from curation.errors import CorpusError, unknown
-from curation.finding import FEW, TEXTS
+from curation.finding import FEW
 from curation.sample import Sample, from_row, schema
 from curation.sql import bad_sql, check_sql, condition, latest, quoted, score_table
 from curation.stored import SavedSelection, ScoreRun
@@ -81,7 +81,7 @@ class Corpus:
             CorpusError: the condition or a column is wrong.
         """
         wanted = list(columns or SAMPLE_COLUMNS)
-        if self.database.narrow and limit is not None and limit <= FEW and not TEXTS.isdisjoint(wanted):
+        if self.database.narrow and limit is not None and limit <= FEW and not {"id", "position"} >= set(wanted):
             shown = self.frame(["id", "position"], where=where, order=order, limit=limit, offset=offset)
             return self._at(shown, wanted)
         names = ", ".join(map(quoted, wanted))
@@ -90,7 +90,7 @@ class Corpus:
         return self._read(f"SELECT {names} FROM everything{condition(self.found(where))} ORDER BY {by}{tail}")
 
     def _at(self, samples: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-        # By position, which the database keeps an index of: an order over texts would carry all of them along.
+        # By position, which the database keeps an index of: an order over more columns would carry all of them along.
         names = ", ".join(map(quoted, dict.fromkeys(["id", *columns])))
         rows = self.run(
             f"SELECT {names} FROM everything SEMI JOIN shown_frame USING (position)",
@@ -285,8 +285,8 @@ class Corpus:
         ]
 
     def _measured(self, run: str, column: str) -> tuple[int, int]:
-        table = score_table(run)
-        row = self.query(f"SELECT count({quoted(column)}), count(*) - count({quoted(column)}) FROM {table}").row(0)
+        current = f"{score_table(run)} ANTI JOIN (SELECT id FROM states WHERE NOT is_current) earlier USING (id)"
+        row = self.query(f"SELECT count({quoted(column)}), count(*) - count({quoted(column)}) FROM {current}").row(0)
         return int(row[0]), int(row[1])
 
     def unscored_reasons(self, run: str, where: str | None = None) -> dict[str, int]:

@@ -29,7 +29,7 @@ SMALL = 20_000
 """Up to so many samples the view is as fast as anybody needs."""
 
 FEW = 1_000
-"""Up to so many samples are looked up first, and their texts read then."""
+"""Up to so many samples are looked up first, and their columns read then."""
 
 KEPT = 16
 """Conditions on texts whose positions are kept."""
@@ -45,7 +45,12 @@ _TARGET = re.compile(
     r'(?:\s+IF(?:\s+NOT)?\s+EXISTS)?)\s+("(?:[^"]|"")+"|\w+)',
     re.IGNORECASE,
 )
-_STAR = re.compile(r"\*|\bDESCRIBE\b|\bCOLUMNS\b", re.IGNORECASE)
+_STAR = re.compile(
+    r"(?:\bSELECT|\bALL|\bDISTINCT|,|\.)\s*\*|(?:^|\()\s*FROM\b"
+    r"|\b(?:DESCRIBE|SUMMARIZE|SHOW|TABLE|PIVOT|UNPIVOT|COLUMNS)\b",
+    re.IGNORECASE,
+)
+"""Where a query means all columns without naming them: not all of them are in memory, and no error would tell."""
 
 
 class Narrow:
@@ -71,7 +76,7 @@ class Narrow:
 
     def answers(self, sql: str) -> bool:
         """Whether to ask what is in memory first; it is brought up to date for that."""
-        if "everything" not in sql or _STAR.search(re.sub(r"(?i)count\(\*\)", "", sql)):
+        if "everything" not in sql or _STAR.search(sql):
             return False
         with self._lock:
             if self._made != self._changes:

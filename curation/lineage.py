@@ -137,7 +137,7 @@ def _relatives(corpus: Corpus, sample_id: str) -> list[Relative]:
 
 
 def _versions(corpus: Corpus, sample_id: str) -> pl.DataFrame:
-    """id and relation of the sample's other versions."""
+    """The sample's other versions: id, relation."""
     return corpus.query(
         f"""WITH RECURSIVE starts AS (SELECT ? AS id), {TRACES},
         earlier AS (

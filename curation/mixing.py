@@ -18,7 +18,6 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from curation.actions import latest_versions
 from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
 from curation.formats import FORMATS
@@ -27,6 +26,7 @@ from curation.names import checked_name
 from curation.operators import translated
 from curation.progress import Progress, silent
 from curation.sql import working
+from curation.tracing import current_versions
 from curation.twins import with_twins
 
 EVAL_ROWS = 200
@@ -127,7 +127,7 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
     folder = folder or corpus.path / "mixes" / mix.name
     progress(0, 4, "choosing the rows")
     held = corpus.frame(["id"], where=working("held_out"))["id"].to_list()
-    unfair = with_twins(corpus, corpus.query("SELECT id FROM held_out")["id"])
+    unfair = with_twins(corpus, corpus.query("SELECT id FROM everything WHERE held_out")["id"])
     pools, changed = _pools(corpus, mix)
     twins = len(set().union(*pools) & (unfair - set(held)))
     ids, given = _chosen(corpus, mix, [[i for i in pool if i not in unfair] for pool in pools])
@@ -253,25 +253,29 @@ def _called(part: Part) -> str:
 
 def _pools(corpus: Corpus, mix: Mix) -> tuple[list[list[str]], list[str]]:
     """The candidates of each part as they are now, and notes on those of selections that changed since."""
-    successors = latest_versions(corpus)
     alive = set(corpus.frame(["id"], where=working(None))["id"])
-    pools, replaced, dropped = [], set(), set()
+    chosen = {p.selection: corpus.selection(p.selection).ids for p in mix.parts if p.selection is not None}
+    every = {i for ids in chosen.values() for i in ids}
+    current = current_versions(corpus, every)
+    pools = []
     for part in mix.parts:
         if part.selection is None:
             pools.append(shuffled(corpus.frame(["id"], where=working(part.where))["id"].to_list(), mix.seed))
-            continue
-        chosen = corpus.selection(part.selection).ids
-        now = list(dict.fromkeys(successors.get(i, i) for i in chosen))
-        replaced |= set(chosen) & successors.keys()
-        dropped |= set(now) - alive
-        pools.append([i for i in now if i in alive])
-    notes = [
-        f"{len(replaced):,} samples of the selections were rewritten since: their latest version is taken"
-        if replaced
-        else "",
-        f"{len(dropped):,} samples of the selections were dropped since, and are left out" if dropped else "",
-    ]
-    return pools, [note for note in notes if note]
+        else:
+            now = dict.fromkeys(current.get(i, i) for i in chosen[part.selection])
+            pools.append([i for i in now if i in alive])
+    return pools, _changed_notes(corpus, every, current, alive)
+
+
+def _changed_notes(corpus: Corpus, chosen: set[str], current: Mapping[str, str], alive: set[str]) -> list[str]:
+    withdrawn = set(corpus.query("SELECT id FROM states WHERE NOT is_current AND replaced_by IS NULL")["id"])
+    of_selections = "samples of the selections"
+    told = {
+        f"{of_selections} were rewritten since: their latest version is taken": current.keys() - withdrawn,
+        f"{of_selections} had their rewriting undone since: the version before it is taken": current.keys() & withdrawn,
+        f"{of_selections} were dropped since, and are left out": {current.get(i, i) for i in chosen} - alive,
+    }
+    return [f"{len(ids):,} {what}" for what, ids in told.items() if ids]
 
 
 def _described(corpus: Corpus, part: Part) -> dict[str, Any]:

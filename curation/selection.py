@@ -16,6 +16,7 @@ from curation.names import checked_name
 from curation.operators import Pool, Selection, Selector
 from curation.progress import Progress, silent
 from curation.sql import quoted, run_id, working
+from curation.tracing import current_versions
 from curation.twins import QUESTION, with_twins
 from curation.vectors import vectors_of
 
@@ -147,7 +148,7 @@ def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str 
     columns = list(dict.fromkeys(["id", "source", *selector.needs, "held_out"]))
     frame = corpus.frame(columns, where=working(where)).sort("id")
     left = dict.fromkeys(frame.filter("held_out")["id"], "held out for evaluation")
-    twins = with_twins(corpus, corpus.query("SELECT id FROM held_out")["id"]) - left.keys()
+    twins = with_twins(corpus, corpus.query("SELECT id FROM everything WHERE held_out")["id"]) - left.keys()
     left |= dict.fromkeys((i for i in frame["id"] if i in twins), "it asks what a held-out sample asks")
     frame = frame.filter(~pl.col("id").is_in(list(left)))
     if frame.is_empty():
@@ -165,14 +166,15 @@ def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str 
 def hold_out(corpus: Corpus, budget: int | float | str, *, seed: int = 0) -> HoldOutReport:
     """Set samples aside for evaluation, each source with its share, before anything is chosen.
 
-    Samples that ask the same are held out together. The number is exact where it can be: a group that is larger than
-    what is still missing is passed over, and taken only if nothing smaller is left, which then exceeds the number.
-    Which ones depends on the seed and the ids alone. Asking for as many as are held out already changes nothing.
+    Samples that were dropped are not counted. Samples that ask the same are held out together. The number is exact
+    where it can be: a group that is larger than what is still missing is passed over, and taken only if nothing smaller
+    is left, which then exceeds the number. Which ones depends on the seed and the ids alone. Asking for as many as are
+    held out already changes nothing.
 
     Raises:
         OperatorError: the budget is no number of samples, or more than there are, or every sample asks the same.
     """
-    frame = corpus.query(f"SELECT id, source, held_out, {QUESTION} AS question FROM everything")
+    frame = corpus.query(f"SELECT id, source, held_out, {QUESTION} AS question FROM everything WHERE {working(None)}")
     keep = samples_in(budget, frame.height)
     if keep >= frame.height:
         raise OperatorError(f"{keep:,} of {frame.height:,} samples can't be held out.", fix="leave some to select from")
@@ -190,7 +192,7 @@ def hold_out(corpus: Corpus, budget: int | float | str, *, seed: int = 0) -> Hol
         )
     corpus.hold_out(new)
     by_source = corpus.query(
-        "SELECT source, count(*) AS n FROM everything WHERE held_out GROUP BY source ORDER BY source"
+        f"SELECT source, count(*) AS n FROM everything WHERE {working('held_out')} GROUP BY source ORDER BY source"
     )
     return HoldOutReport(len(new), before + len(new), dict(by_source.iter_rows()))
 
@@ -219,23 +221,26 @@ class HoldOutReport:
 
 
 def compare(corpus: Corpus, names: Sequence[str]) -> Comparison:
-    """Stored selections side by side, against the pool.
+    """Stored selections side by side, against the pool; a sample that was rewritten since counts as it is now.
 
     Raises:
         CorpusError: one does not exist.
     """
     saved = {name: corpus.selection(name) for name in names}
-    ids = {name: set(selection.ids) for name, selection in saved.items()}
+    current = current_versions(corpus, {i for selection in saved.values() for i in selection.ids})
+    ids = {name: {current.get(i, i) for i in selection.ids} for name, selection in saved.items()}
     overlap = [_overlap(a, b, ids) for a, b in combinations_with_replacement(names, 2)]
     numeric = [c for c, kind in corpus.score_columns().items() if kind in NUMERIC]
     means = ", ".join(f"avg({quoted(c)}::DOUBLE) AS {quoted(c)}" for c in numeric)
-    by_name = "FROM everything JOIN selected USING (id) WHERE name IN (SELECT unnest(?)) GROUP BY name"
-    scores = corpus.query(f"SELECT name{', ' if means else ''}{means} {by_name}", list(names))
-    pool = corpus.query(f"SELECT {means} FROM everything WHERE NOT held_out") if means else pl.DataFrame()
+    chosen = {"chosen_frame": _chosen_frame(ids)}
+    by_name = "FROM everything JOIN chosen_frame USING (id) GROUP BY name"
+    scores = corpus.run(f"SELECT name{', ' if means else ''}{means} {by_name}", frames=chosen)
+    pool = corpus.query(f"SELECT {means} FROM everything WHERE {working('NOT held_out')}") if means else pl.DataFrame()
     tokens = "sum(length_tokens)::BIGINT" if "length_tokens" in numeric else "NULL::BIGINT"
-    sizes = corpus.query(f"SELECT name, count(*) AS samples, {tokens} AS tokens {by_name}", list(names))
-    sources = corpus.query(
-        f"SELECT name, source, count(*) AS samples {by_name}, source ORDER BY name, samples DESC, source", list(names)
+    sizes = corpus.run(f"SELECT name, count(*) AS samples, {tokens} AS tokens {by_name}", frames=chosen)
+    sources = corpus.run(
+        f"SELECT name, source, count(*) AS samples {by_name}, source ORDER BY name, samples DESC, source",
+        frames=chosen,
     )
     selectors = pl.DataFrame({"name": list(names), "selector": [saved[n].operator["name"] for n in names]})
     return Comparison(
@@ -247,6 +252,11 @@ def compare(corpus: Corpus, names: Sequence[str]) -> Comparison:
 
 
 NUMERIC = frozenset({"DOUBLE", "FLOAT", "BIGINT", "INTEGER", "BOOLEAN"})
+
+
+def _chosen_frame(ids: Mapping[str, set[str]]) -> pl.DataFrame:
+    rows = [(name, i) for name, of_name in ids.items() for i in sorted(of_name)]
+    return pl.DataFrame(rows, schema={"name": pl.String, "id": pl.String}, orient="row")
 
 
 def _overlap(a: str, b: str, ids: Mapping[str, set[str]]) -> tuple[str, str, int, float]:

@@ -104,11 +104,12 @@ def diff(corpus: Corpus, before: str, after: str = NOW, *, limit: int = ROWS) ->
     found = corpus.database.run(
         f"CREATE OR REPLACE TEMP TABLE before_ids AS SELECT DISTINCT id FROM ({_members(names[0])})",
         f"CREATE OR REPLACE TEMP TABLE after_ids AS SELECT DISTINCT id FROM ({_members(names[1])})",
-        f"CREATE OR REPLACE TEMP TABLE why_not AS {_reasons_against(names[1])}",
-        f"CREATE OR REPLACE TEMP TABLE why_not_before AS {_reasons_before(names[0])}",
         "CREATE OR REPLACE TEMP TABLE gone AS SELECT id FROM before_ids ANTI JOIN after_ids USING (id)",
         "CREATE OR REPLACE TEMP TABLE come AS SELECT id FROM after_ids ANTI JOIN before_ids USING (id)",
+        f"CREATE OR REPLACE TEMP TABLE why_not AS {_reasons_against(names[1])}",
+        f"CREATE OR REPLACE TEMP TABLE why_not_before AS {_reasons_before(names[0])}",
         _PAIRS,
+        _CHOSEN,
         _DIFFERING,
         (_COUNTED, [max(0, limit)]),
     )
@@ -132,28 +133,33 @@ ends AS (
     UNION ALL SELECT id, id, false FROM before_ids SEMI JOIN after_ids USING (id)),
 found AS (
     SELECT s.start AS id, e.start AS becomes, e.is_new, if(e.is_new, 0, 3) + if(e.id = e.start, 0, 1) AS rank,
-        CASE WHEN NOT e.is_new THEN 'became the same as another sample'
-            WHEN s.how IS NOT NULL THEN s.how
-            WHEN e.id = e.start THEN 'its rewriting was undone' END AS reason
+        s.via, CASE WHEN NOT e.is_new THEN 'became the same as another sample'
+            WHEN s.via IS NULL AND e.id = e.start THEN 'its rewriting was undone' END AS reason
     FROM steps s SEMI JOIN gone ON gone.id = s.start JOIN ends e ON e.id = s.id
     UNION ALL
-    SELECT o.start, s.start, true, 2, 'an earlier version'
+    SELECT o.start, s.start, true, 2, NULL, 'an earlier version'
     FROM origins o SEMI JOIN gone ON gone.id = o.start JOIN steps s ON s.id = o.id SEMI JOIN come ON come.id = s.start
-    WHERE s.how IS NOT NULL
+    WHERE s.via IS NOT NULL
     UNION ALL
-    SELECT NULL, s.start, true, 9, NULL
+    SELECT NULL, s.start, true, 9, NULL, NULL
     FROM steps s SEMI JOIN come ON come.id = s.start JOIN ends e ON e.id = s.id WHERE NOT e.is_new)
 SELECT * FROM found"""
 """Samples of both sets of which one is a version of the other; id is null where the other one is in both sets."""
 
+_CHOSEN = """
+CREATE OR REPLACE TEMP TABLE chosen AS
+SELECT p.id, unnest(arg_min({'becomes': p.becomes, 'via': p.via, 'reason': p.reason}, (p.rank, v.position, v.id)))
+FROM pairs p JOIN samples v ON v.id = p.becomes WHERE p.id IS NOT NULL GROUP BY p.id"""
+
 _DIFFERING = """
 CREATE OR REPLACE TEMP TABLE differing AS
-WITH chosen AS (
-    SELECT p.id, arg_min({'id': p.becomes, 'reason': p.reason}, (p.rank, v.position, v.id)) AS best
-    FROM pairs p JOIN samples v ON v.id = p.becomes WHERE p.id IS NOT NULL GROUP BY p.id)
-SELECT 'changed' AS change, c.id, c.best.id AS becomes,
-    coalesce(c.best.reason, v.operator->>'name', 'another version') AS reason
-FROM chosen c JOIN samples v ON v.id = c.best.id
+WITH acted AS (SELECT action, "number", coalesce(operator->>'name', kind) AS how FROM actions WHERE undoes IS NULL),
+made AS (
+    SELECT k.id, k.becomes.replaced_by AS following, arg_max(a.how, a."number") AS how
+    FROM changes k JOIN acted a USING (action) WHERE k.id IN (SELECT via FROM chosen) GROUP BY ALL)
+SELECT 'changed' AS change, c.id, c.becomes,
+    coalesce(c.reason, m.how, v.operator->>'name', 'another version') AS reason
+FROM chosen c JOIN samples v ON v.id = c.becomes LEFT JOIN made m ON m.id = c.via AND m.following = c.becomes
 UNION ALL
 SELECT 'removed', g.id, NULL, coalesce(w.reason, 'not chosen')
 FROM gone g ANTI JOIN chosen USING (id) LEFT JOIN why_not w USING (id)
@@ -163,7 +169,7 @@ SELECT 'added', c.id, NULL,
         WHEN w.reason IS NOT NULL THEN w.reason
         WHEN v.operator IS NOT NULL THEN 'made by ' || (v.operator->>'name')
         WHEN v.root <> v.id THEN 'rewritten' ELSE 'from ' || v.source END
-FROM come c ANTI JOIN (SELECT best.id AS id FROM chosen) t USING (id) JOIN samples v USING (id)
+FROM come c ANTI JOIN chosen t ON t.becomes = c.id JOIN samples v USING (id)
 LEFT JOIN why_not_before w USING (id)"""
 
 _COUNTED = """
@@ -203,7 +209,7 @@ def _members(spec: str) -> str:
 
 
 def _reasons_against(spec: str) -> str:
-    """Why samples are not in a set: what was written down when it was made, else what is known of them now."""
+    """Why what is gone is not in a set: what was written down when it was made, else what is known of it now."""
     kind, _, name = spec.partition(":")
     quoted = "'" + name.replace("'", "''") + "'"
     dropped = "SELECT id, 'dropped: ' || reason AS reason FROM states WHERE decision = 'drop'"
@@ -215,7 +221,7 @@ def _reasons_against(spec: str) -> str:
     ranked = " UNION ALL BY NAME ".join(
         f"SELECT id, reason, {rank} AS rank FROM ({sql}) r(id, reason)" for rank, sql in enumerate(given) if sql
     )
-    return f"SELECT id, arg_min(reason, rank) AS reason FROM ({ranked}) GROUP BY id"
+    return f"SELECT id, arg_min(reason, rank) AS reason FROM ({ranked}) SEMI JOIN gone USING (id) GROUP BY id"
 
 
 def _written(kind: str, quoted: str) -> str | None:
@@ -227,7 +233,7 @@ def _written(kind: str, quoted: str) -> str | None:
 
 
 def _reasons_before(spec: str) -> str:
-    """Why samples were not in a set, in words for those that came in since."""
+    """Why what has come was not in a set."""
     kind, _, name = spec.partition(":")
     written = _written(kind, "'" + name.replace("'", "''") + "'")
     if kind == NOW:
@@ -235,7 +241,7 @@ def _reasons_before(spec: str) -> str:
     if written is None:
         return "SELECT NULL::VARCHAR AS id, NULL::VARCHAR AS reason WHERE false"
     lead = "left before: " if kind == "selection" else "no longer "
-    return f"SELECT id, '{lead}' || min(reason) AS reason FROM ({written}) GROUP BY id"
+    return f"SELECT id, '{lead}' || min(reason) AS reason FROM ({written}) SEMI JOIN come USING (id) GROUP BY id"
 
 
 def summary(report: DiffReport) -> list[dict[str, Any]]:

@@ -9,28 +9,22 @@ import polars as pl
 from curation.corpus import Corpus
 
 TRACES = """
-made AS MATERIALIZED (
-    SELECT c.id, c.becomes.replaced_by AS following, c.action, a."number", coalesce(a.operator, a.kind) AS how
-    FROM changes c JOIN (SELECT action, "number", kind, operator->>'name' AS operator FROM actions) a USING (action)
-    WHERE c.becomes.replaced_by IS NOT NULL),
-live AS MATERIALIZED (
-    SELECT s.id, s.replaced_by AS following, coalesce(arg_max(m.how, m."number"), 'edit') AS how
-    FROM states s LEFT JOIN made m ON m.id = s.id AND m.following = s.replaced_by
-    WHERE NOT s.is_current AND s.replaced_by IS NOT NULL GROUP BY s.id, s.replaced_by),
-withdrawn AS MATERIALIZED (SELECT id FROM states WHERE NOT is_current AND replaced_by IS NULL),
+live AS (SELECT id, replaced_by AS following FROM states WHERE NOT is_current AND replaced_by IS NOT NULL),
+made AS (SELECT id, becomes.replaced_by AS following, action FROM changes WHERE becomes.replaced_by IS NOT NULL),
+withdrawn AS (SELECT id FROM states WHERE NOT is_current AND replaced_by IS NULL),
 origins AS (
     SELECT id AS start, id FROM starts
     UNION
     SELECT o.start, m.id FROM origins o SEMI JOIN withdrawn USING (id) JOIN made m ON m.following = o.id),
 steps AS (
-    SELECT start, id, NULL::VARCHAR AS how FROM origins
+    SELECT start, id, NULL::VARCHAR AS via FROM origins
     UNION
-    SELECT s.start, l.following, l.how FROM steps s JOIN live l USING (id))"""
+    SELECT s.start, l.following, l.id FROM steps s JOIN live l USING (id))"""
 """SQL of a WITH RECURSIVE: traces of the ids in `starts`.
 
-made, live: what was ever, and what is now, put in the place of a sample (`following`), and how.
+live, made: what stands in the place of a sample now (`following`), and what ever did, by which action.
 origins: an id and, where its rewriting was undone, the versions that it was made of.
-steps: those, and all that has taken their place since (`how` is null for an origin).
+steps: those, and all that has taken their place since, `via` the version before (null for an origin).
 """
 
 

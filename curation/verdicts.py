@@ -38,7 +38,9 @@ DOWN = frozenset(
 )  # fmt: skip
 SHARE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/|of|out of)\s*(\d+)(?:\s*stars?)?\s*")
 STARS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*stars?\s*")
-SKIN = re.compile("[\N{EMOJI MODIFIER FITZPATRICK TYPE-1-2}-\N{EMOJI MODIFIER FITZPATRICK TYPE-6}\N{VARIATION SELECTOR-16}]")
+SKIN = re.compile(
+    "[\N{EMOJI MODIFIER FITZPATRICK TYPE-1-2}-\N{EMOJI MODIFIER FITZPATRICK TYPE-6}\N{VARIATION SELECTOR-16}]"
+)
 
 
 def is_log(row: Row) -> bool:
@@ -96,7 +98,7 @@ def verdict(name: str, value: Any, scale: float) -> bool | None:
     if isinstance(value, dict):
         return _inside(value, own_scale(value, None) or scale)
     if isinstance(value, list):
-        return together(verdict(name, one, scale) for one in value)
+        return together(verdict(name, one, scale) for one in value if not isinstance(one, list))
     if isinstance(value, str):
         return _word(name, value, scale)
     if not isinstance(value, int | float) or math.isnan(value):
@@ -156,3 +158,30 @@ def own_scale(row: Row, value: Any) -> float | None:
     share = SHARE.fullmatch(value) if isinstance(value, str) else None
     given = float(share[2]) if share else next((row[n] for n in SCALES if row.get(n) is not None), None)
     return given if isinstance(given, int | float) and not isinstance(given, bool) else None
+
+
+def joined(*levels: Row) -> Row:
+    """The marks that say something, of a turn and of what it stands in; a later level outweighs an earlier one.
+
+    A null says nothing, and a thumbs down on one level is not outweighed by the same mark on another. Numbers take the
+    scale of their level with them: `9` beside `scale: 10` becomes `9/10`.
+    """
+    marks: Row = {}
+    for level in levels:
+        for name, value in level.items():
+            judges = name in JUDGED or name in RATED
+            if name not in MARKS or value is None or (judges and verdict(name, marks.get(name), 5) is False):
+                continue
+            marks[name] = _scaled(level, name, value)
+    return marks
+
+
+def _scaled(level: Row, name: str, value: Any) -> Any:
+    scale = own_scale(level, None if isinstance(value, dict) else value)
+    if scale is None or name not in (*JUDGED, *RATED):
+        return value
+    if isinstance(value, dict):
+        return value if own_scale(value, None) else {**value, "scale": scale}
+    text = value.strip() if isinstance(value, str) else value
+    number = not isinstance(text, bool) and re.fullmatch(r"\d+(\.\d+)?", f"{text}") is not None
+    return f"{text}/{scale:g}" if number and (name in RATED or scale == 1) else value

@@ -51,8 +51,8 @@ def diff(corpus: Path, before: str, after: str, limit: int, as_json: bool) -> No
     from curation.snapshots import summary
     from studio.printing import print_facts, print_json, print_table, shortened
 
-    report = verb(Corpus(corpus), before, after)
-    rows = report.rows.head(limit).to_dicts()
+    report = verb(Corpus(corpus), before, after, limit=limit)
+    rows = report.rows.to_dicts()
     counts = {name: getattr(report, name) for name in ("before", "after", "same", "added", "removed", "changed")}
     if as_json:
         print_json({**counts, "by_reason": report.by_reason, "rows": rows})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from curation.errors import WinnowError
-from studio import forms
+from studio import forms, jobs
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
@@ -173,7 +173,7 @@ def _snapshots(corpus: Corpus) -> None:
 
 
 def _difference(corpus: Corpus) -> None:
-    from curation.snapshots import NOW, diff, sets
+    from curation.snapshots import NOW, sets
 
     st.subheader("What differs")
     known = list(sets(corpus))
@@ -183,11 +183,29 @@ def _difference(corpus: Corpus) -> None:
     left, right = st.columns(2)
     before = left.selectbox("Before", known, index=1, key=f"diff_before_{len(known)}")
     after = right.selectbox("After", known, index=0, key=f"diff_after_{len(known)}", help=f"{NOW}: the corpus as it is")
-    st.code(f"winnow diff {corpus.path} {before} {after}", language="bash", wrap_lines=True)
+    st.code(jobs.command_line(["diff", str(corpus.path), before, after]), language="bash", wrap_lines=True)
     try:
-        _show_difference(diff(corpus, before, after))
+        _show_difference(_compared(corpus, before, after))
     except WinnowError as error:
         forms.show_error(error)
+
+
+def _compared(corpus: Corpus, before: str, after: str) -> DiffReport:
+    """The difference; kept until something is done to the corpus, as every click draws the page again."""
+    from curation.snapshots import diff
+
+    state = corpus.query(
+        """SELECT (SELECT max("number") FROM actions), (SELECT count(*) FROM samples),
+            (SELECT count(*) FROM held_out), (SELECT count(*) FROM duplicates), (SELECT max(made_at) FROM snapshots),
+            (SELECT max(created_at) FROM selections), (SELECT max(created_at) FROM mixes)"""
+    ).row(0)
+    asked = (str(corpus.path), before, after, state)
+    kept: tuple[Any, DiffReport] | None = st.session_state.get("history_diff")
+    if kept is None or kept[0] != asked:
+        with st.spinner("Comparing"):
+            kept = asked, diff(corpus, before, after, limit=MOST)
+        st.session_state["history_diff"] = kept
+    return kept[1]
 
 
 def _show_difference(report: DiffReport) -> None:
@@ -214,10 +232,11 @@ def _show_difference(report: DiffReport) -> None:
             alt="How many samples were added, removed or changed for which reason",
         )
     with samples:
-        most = f" (the first {MOST:,})" if report.rows.height > MOST else ""
+        differing = report.added + report.removed + report.changed
+        most = f" (the first {MOST:,})" if differing > report.rows.height else ""
         st.markdown(f"**Samples**{most}")
         st.dataframe(
-            report.rows.head(MOST).select("change", "instruction", "source", "reason", "id"),
+            report.rows.select("change", "instruction", "source", "reason", "id"),
             hide_index=True,
             height="content" if report.rows.height <= 10 else 380,
             column_config={

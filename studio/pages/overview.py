@@ -75,8 +75,8 @@ def page() -> None:
 def totals(corpus: Corpus) -> Totals:
     """Count what the corpus holds."""
     row = corpus.query(
-        "SELECT count(*), count(DISTINCT source), coalesce(sum(turns), 0)::BIGINT, (SELECT count(*) FROM held_out), "
-        "(SELECT count(*) FROM rejected), (SELECT count(*) FROM duplicates) FROM samples"
+        "SELECT count(*), count(DISTINCT source), coalesce(sum(turns), 0)::BIGINT, count(*) FILTER (held_out), "
+        "(SELECT count(*) FROM rejected), (SELECT count(*) FROM duplicates) FROM everything"
     ).row(0)
     return Totals(*row)
 
@@ -85,7 +85,7 @@ def groups(corpus: Corpus, column: str) -> pl.DataFrame:
     """Samples by the values of a column, the most frequent first: value, samples, share (percent)."""
     return corpus.query(
         f"SELECT coalesce({column}, '') AS value, count(*) AS samples, 100 * count(*) / sum(count(*)) OVER () AS share "
-        "FROM samples GROUP BY value ORDER BY samples DESC, value"
+        "FROM everything GROUP BY value ORDER BY samples DESC, value"
     )
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 REJECTED = 100
 """Rejected outcomes in the table."""
 
+ACCEPTED = "FROM samples WHERE batch = ? AND coalesce(root, id) = id"
+"""SQL: what a run made, as it made it. A later version has the batch of the sample it came from, and is no outcome."""
+
 
 @dataclass(frozen=True)
 class SynthesisRun:
@@ -54,7 +57,7 @@ def runs(corpus: Corpus) -> list[SynthesisRun]:
 def outcomes(corpus: Corpus, run: str) -> pl.DataFrame:
     """outcome, samples: the accepted ones first, then the rejected by rule."""
     return corpus.query(
-        "SELECT 'accepted' AS outcome, count(*) AS samples FROM samples WHERE batch = ? UNION ALL "
+        f"SELECT 'accepted' AS outcome, count(*) AS samples {ACCEPTED} UNION ALL "
         "(SELECT rejected_by, count(*) FROM synthesis_rejected WHERE run = ? GROUP BY rejected_by ORDER BY 2 DESC, 1)",
         run,
         run,
@@ -136,7 +139,7 @@ def _spent(spent: Totals) -> str:
 
 
 def _pairs(corpus: Corpus, run: str) -> None:
-    made = corpus.query("SELECT id, parents FROM samples WHERE batch = ? ORDER BY position", run)
+    made = corpus.query(f"SELECT id, parents {ACCEPTED} ORDER BY position", run)
     if made.is_empty():
         st.caption("Nothing was accepted.")
         return

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.actions import history, latest_versions, undo
+from curation.actions import history, undo
 from curation.corpus import Corpus
 from curation.deciding import clear, drop, edit, keep, tag, untag
 from curation.errors import CorpusError
@@ -102,7 +102,7 @@ def test_an_edit_is_a_version_in_the_place_of_the_old_one(corpus: Corpus) -> Non
     assert (new["parents"], new["operator"], new["tags"]) == ([old], '{"name": "edit"}', ["t"])
     assert corpus.count("response = 'a better answer' AND held_out") == 1
     assert corpus.sample(old).response == "answer 1"
-    assert latest_versions(corpus) == {old: new["id"]}
+    assert corpus.query("SELECT id, replaced_by FROM states WHERE NOT is_current").rows() == [(old, new["id"])]
 
 
 def test_an_undone_edit_brings_the_old_text_back_and_can_be_done_again(corpus: Corpus) -> None:

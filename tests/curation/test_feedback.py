@@ -37,7 +37,7 @@ def line(sample: Sample) -> str:
 def test_thumbs_become_labels_and_a_thumbs_down_no_sft_sample() -> None:
     row = {"messages": [user("q1"), answer("a1", feedback="up"), user("q2"), answer("a2", feedback="down")]}
     assert made(row) == ["thumbs 2: q1 a1 +", "thumbs 4: q1 a1 q2 a2 -"]
-    assert made(row, beginnings=True)[2:] == ["beginnings 2: q1 a1"]
+    assert made(row, thumbs=False, beginnings=True) == ["beginnings 2: q1 a1"]
 
 
 def test_a_conversation_nobody_disliked_becomes_an_sft_sample() -> None:
@@ -109,7 +109,7 @@ def test_an_edit_is_preferred_to_the_other_answers_too() -> None:
     ],
 )
 def test_feedback_on_a_row_is_about_its_last_answer(row: dict) -> None:
-    assert made(row) == ["thumbs 2: q a +", "conversations 2: q a"]
+    assert made(row) == ["thumbs 2: q a +"]
     assert to_samples(row, "s")[0].shape == "log"
 
 
@@ -157,7 +157,24 @@ def test_scores_and_reviews_of_other_data_are_no_feedback(row: dict) -> None:
         ("feedback", {"rating": 3, "scale": 10}, False),
         ("feedback", {"comment": "nice"}, None),
         ("reaction", "hm", None),
-        ("feedback", ["up"], None),
+        ("feedback", ["up"], True),
+        ("feedback", ["up", "down"], False),
+        ("feedback", "\N{THUMBS DOWN SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}", False),
+        ("feedback", "not helpful", False),
+        ("feedback", '{"thumbs": "down"}', False),
+        ("feedback", {"type": "rating", "value": 1}, False),
+        ("feedback", {"type": "thumbs_up", "rating": 1}, False),
+        ("thumbs_down", "true", False),
+        ("thumbs_down", "1", False),
+        ("thumbs_down", 1.0, False),
+        ("thumbs_down", float("nan"), None),
+        ("thumbs_down", "0", None),
+        ("thumbs_up", "false", None),
+        ("disliked", True, False),
+        ("liked", 0, False),
+        ("rating", "1 star", False),
+        ("rating", "2 out of 10", False),
+        ("rating", "0/5", False),
     ],
 )
 def test_what_counts_as_a_thumb(name: str, value: object, up: bool | None) -> None:
@@ -167,7 +184,7 @@ def test_what_counts_as_a_thumb(name: str, value: object, up: bool | None) -> No
 def test_the_scale_of_ratings_can_be_given() -> None:
     row = {"messages": [user("q"), answer("a", rating=3)]}
     assert made(row) == ["conversations 2: q a"]
-    assert made(row, scale="3") == ["thumbs 2: q a +", "conversations 2: q a"]
+    assert made(row, scale="3") == ["thumbs 2: q a +"]
 
 
 def node(name: str, parent: str | None, role: str | None, text: str = "", **more: object) -> dict:
@@ -189,7 +206,6 @@ def test_a_tree_of_turns_is_read_along_the_branch_that_was_kept() -> None:
     assert made(row) == [
         "thumbs 4: q1 a-new q2 a2 +",
         "regenerations 2: q1 a-new > a-old",
-        "conversations 4: q1 a-new q2 a2",
     ]
     assert to_samples(row, "s")[0].metadata["title"] == "T"
     assert made({**row, "current_node": None})[0] == "thumbs 4: q1 a-new q2 a2 +"
@@ -217,7 +233,109 @@ def test_odd_turns_of_a_log_are_a_reason(turns: list) -> None:
 def test_calls_of_tools_are_no_regenerated_answers() -> None:
     call = answer("", tool_calls=[{"name": "f"}])
     row = {"messages": [user("q"), answer("wait"), call, {"role": "tool", "content": "5"}, answer("5", thumbs="up")]}
-    assert made(row) == ["thumbs 5: q wait  5 5 +", "conversations 5: q wait  5 5"]
+    assert made(row) == ["thumbs 5: q wait  5 5 +"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [user("q"), answer("a", feedback=None)], "feedback": "thumbs_down"},
+        {"messages": [user("q"), answer("a", feedback="up")], "feedback": "thumbs_down"},
+        {"messages": [user("q"), answer("a", feedback="up", rating=1)]},
+        {"messages": [user("q"), answer("a", feedback=None)], "label": False},
+        {"messages": [user("q"), answer("a", feedback=None)], "kto_tag": False},
+        {"messages": [user("q"), answer("a", metadata={"thumbs": "down"})]},
+        {"messages": None, "conversations": [user("q"), answer("a", thumbs="down")]},
+        {"prompt": "q", "completion": [answer("a", thumbs="down")]},
+        {"messages": [user("q"), answer("a", thumbs="down", edited="  ")]},
+        {"messages": [user("q"), answer("a", thumbs="down", edited="a\n")]},
+        {"messages": [user("q"), answer("a", alternatives=[{"content": "a", "thumbs": "down"}])]},
+        {"mapping": node("u", None, "user", "q") | node("a", "u", "assistant", "a"), "thumbs": "down"},
+    ],
+)
+def test_a_disliked_answer_is_undesirable_wherever_the_mark_stands(row: dict) -> None:
+    assert made(row, beginnings=True) == ["thumbs 2: q a -"]
+
+
+def test_of_sibling_answers_in_a_tree_the_liked_one_is_preferred() -> None:
+    liked = node("b", "u", "assistant", "b")
+    liked["b"]["message"]["metadata"] = {"feedback": "thumbs_up"}
+    tree = node("u", None, "user", "q") | liked | node("a", "u", "assistant", "a")
+    assert made({"mapping": tree, "current_node": "a"}) == ["thumbs 2: q b +", "regenerations 2: q b > a"]
+
+
+def test_nulls_of_a_tree_hide_no_mark_and_its_ratings_keep_their_scale() -> None:
+    tree = node("u", None, "user", "q") | node("a", "u", "assistant", "a", rating=9, rating_scale=10)
+    tree["a"]["message"] |= {"rating": None}
+    assert made({"mapping": tree}) == ["thumbs 2: q a +"]
+    tree["a"]["message"]["metadata"] = {"feedback": {"rating": 5}, "scale": 20}
+    assert made({"mapping": tree}) == ["thumbs 2: q a -"]
+
+
+@pytest.mark.parametrize(
+    ("rating", "line"), [(1, "thumbs 2: q a -"), (5, "conversations 2: q a"), (9, "thumbs 2: q a +")]
+)
+def test_the_scale_of_a_row_is_that_of_its_turns(rating: int, line: str) -> None:
+    assert made({"messages": [user("q"), answer("a", rating=rating)], "rating_scale": 10}) == [line]
+
+
+def test_a_thumb_of_zero_is_down_only_where_a_scale_says_so() -> None:
+    row = {"messages": [user("q"), answer("a", thumb=0)]}
+    assert made(row) == ["conversations 2: q a"]
+    assert made(row, scale=1) == made({**row, "scale": 1}) == ["thumbs 2: q a -"]
+    assert made({"instruction": "q", "output": "a", "thumbs": 0}, scale=1) == ["thumbs 2: q a -"]
+
+
+def test_a_disliked_answer_in_the_middle_is_in_no_desirable_text() -> None:
+    turns = [user("q1"), answer("a1"), user("q2"), answer("a2", thumbs="down"), user("q3"), answer("a3", thumbs="up")]
+    turns[5] |= {"alternatives": ["b3"]}
+    assert made({"messages": turns}) == ["thumbs 4: q1 a1 q2 a2 -"]
+    assert made({"messages": turns}, beginnings=True)[1:] == ["beginnings 2: q1 a1"]
+    assert [text[:15] for text in made({"messages": turns}, afterwards=True)] == [
+        "thumbs 4: q1 a1",
+        "thumbs 6: q1 a1",
+        "regenerations 6",
+    ]
+
+
+def test_a_thumbs_down_on_a_question_keeps_the_answers_around_it_out() -> None:
+    turns = [user("q1"), answer("a1"), user("q2"), answer("a2"), {**user("q3"), "thumbs": "down"}, answer("a3")]
+    assert made({"messages": turns}, beginnings=True) == ["beginnings 2: q1 a1"]
+
+
+def test_an_answer_that_lost_to_a_liked_one_is_chosen_nowhere() -> None:
+    others = [{"content": "liked", "thumbs": "up"}, "other"]
+    assert made({"messages": [user("q"), answer("kept", alternatives=others)]}) == [
+        "thumbs 2: q liked +",
+        "regenerations 2: q liked > kept",
+        "regenerations 2: q liked > other",
+    ]
+
+
+def test_a_thumbs_up_does_not_make_the_text_from_before_the_edit_desirable() -> None:
+    row = {"messages": [user("q"), answer("a", thumbs="up", edited="b")]}
+    assert made(row) == ["edits 2: q b > a", "conversations 2: q b"]
+
+
+@pytest.mark.parametrize("other", ["a", " a\n"])
+def test_a_regenerated_answer_equal_to_the_kept_one_makes_no_pair(other: str) -> None:
+    assert made({"messages": [user("q"), answer("a", regenerations=[other])]}) == ["conversations 2: q a"]
+    assert made({"messages": [user("q"), answer(other, feedback=None), answer("a")]}) == ["conversations 3: q a"]
+    row = {"messages": [user("q"), answer("x", edited="a", regenerations=[other])]}
+    assert made(row) == ["edits 2: q a > x", "conversations 2: q a"]
+
+
+def test_an_edit_to_a_text_that_was_disliked_is_chosen_nowhere() -> None:
+    others = [{"content": "b", "thumbs": "down"}]
+    assert made({"messages": [user("q"), answer("a", edited="b", alternatives=others)]}) == ["thumbs 2: q b -"]
+
+
+def test_two_rules_that_make_the_same_text_make_one_sample() -> None:
+    row = {"messages": [user("q"), answer("a", thumbs="up")]}
+    assert made(row) == ["thumbs 2: q a +"]
+    assert made(row, thumbs=False) == ["conversations 2: q a"]
+    twice = {"messages": [user("q"), answer("a", regenerations=["b", "b", {"content": "b", "thumbs": "down"}])]}
+    assert made(twice) == ["thumbs 2: q b -", "regenerations 2: q a > b", "conversations 2: q a"]
 
 
 def test_the_report_counts_by_rule_and_a_rerun_adds_nothing(tmp_path: Path) -> None:
@@ -230,15 +348,15 @@ def test_the_report_counts_by_rule_and_a_rerun_adds_nothing(tmp_path: Path) -> N
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     corpus = Corpus.create(tmp_path / "c")
     report = ingest(corpus, [path]).files[0]
-    assert report.rules == {"thumbs": 2, "edits": 1, "conversations": 2}
-    assert report.shapes == {"log": 5, "messages": 1}
+    assert report.rules == {"thumbs": 2, "edits": 1, "conversations": 1}
+    assert report.shapes == {"log": 4, "messages": 1}
     assert ingest(corpus, [path]).added == 0
     assert ingest(Corpus.create(tmp_path / "d"), [path], rules=FeedbackRules(thumbs=False)).added == 4
 
 
 def test_wrong_rules_are_two_lines() -> None:
     assert rules_from({"thumbs": "false", "scale": "10"}) == FeedbackRules(thumbs=False, scale=10)
-    for settings in ({"thumb": "false"}, {"thumbs": "perhaps"}, {"scale": 1}):
+    for settings in ({"thumb": "false"}, {"thumbs": "perhaps"}, {"scale": 0}):
         with pytest.raises(IngestError):
             rules_from(settings)
 

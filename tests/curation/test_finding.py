@@ -33,6 +33,20 @@ def test_what_is_in_memory_follows_every_change(corpus: Corpus) -> None:
     assert corpus.count() == 4
 
 
+def test_what_is_in_memory_is_what_the_view_says(corpus: Corpus) -> None:
+    first, second, third = corpus.frame(["id"])["id"]
+    corpus.hold_out([first, third])
+    tag(corpus, "b", ids=[first, second])
+    tag(corpus, "a", ids=[first])
+    drop(corpus, ids=[second], reason="dull")
+    edit(corpus, first, response="Water is H2O.")
+    columns = ", ".join(f'"{c}"' for c in corpus.columns() if c not in finding.TEXTS)
+    fast = corpus.query(f"SELECT {columns} FROM everything ORDER BY id")
+    view = corpus.query(f"SELECT {columns} FROM (SELECT * FROM everything) ORDER BY id")  # a star means all columns
+    assert fast.equals(view)
+    assert fast["held_out"].sum() == 2
+
+
 def test_scores_that_are_being_written_change_nothing_until_they_are_shown(corpus: Corpus) -> None:
     ids = corpus.frame(["id"])["id"]
     corpus.begin_scoring("r", "length", "{}", None, {"length": "BIGINT"})
@@ -87,6 +101,26 @@ def test_every_column_can_still_be_described_and_a_star_means_all_of_them(corpus
     assert "instruction" in corpus.query("SELECT * FROM everything").columns
     with pytest.raises(Exception, match="nothing_like_it"):
         corpus.count("nothing_like_it > 1")
+
+
+@pytest.mark.parametrize(
+    ("sql", "may"),
+    [
+        ("SELECT 100 * count(*) / sum(count(*)) OVER () FROM everything WHERE turns * 2 > 3", True),
+        ("SELECT id FROM everything", True),
+        ("SELECT * FROM everything", False),
+        ("SELECT id, e.* EXCLUDE (id) FROM everything e", False),
+        ("SELECT DISTINCT\n* FROM everything", False),
+        ("FROM everything", False),
+        ("SELECT count(*) FROM (FROM everything)", False),
+        ("SELECT column_name FROM (DESCRIBE everything)", False),
+        ("SELECT min(COLUMNS('.*')) FROM everything", False),
+        ("SELECT id FROM samples", False),
+    ],
+)
+def test_a_query_for_all_columns_is_left_to_the_view(corpus: Corpus, sql: str, may: bool) -> None:
+    assert corpus.database.narrow is not None
+    assert corpus.database.narrow.answers(sql) == may
 
 
 @pytest.mark.parametrize(

@@ -239,8 +239,7 @@ def test_reading_ahead_keeps_the_order_and_fails_after_what_came_before() -> Non
         yield from range(3)
         raise ValueError("the file ends in the middle")
 
-    seen = []
+    ahead = one_ahead(values())
+    assert [next(ahead), next(ahead), next(ahead)] == [0, 1, 2]
     with pytest.raises(ValueError, match="in the middle"):
-        for value in one_ahead(values()):
-            seen.append(value)  # noqa: PERF402 (what was seen when it fails is the point)
-    assert seen == [0, 1, 2]
+        next(ahead)

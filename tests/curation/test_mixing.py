@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from curation.actions import undo
 from curation.corpus import Corpus
+from curation.deciding import edit
 from curation.errors import WinnowError
 from curation.formats import as_alpaca, as_messages, as_preference, as_prompt_completion, as_sharegpt
 from curation.ingestion import ingest
@@ -147,6 +149,34 @@ def test_what_a_held_out_sample_asks_is_not_trained_on(tmp_path: Path) -> None:
     assert [r["id"] for r in lines(tmp_path / "out" / "train.jsonl")] == [asked[3].id]
     assert [r["id"] for r in lines(tmp_path / "out" / "random.jsonl")] == [asked[3].id]
     assert "2 samples of the parts are left out: they ask what a held-out sample asks" in report.notes
+
+
+def test_what_a_held_out_sample_asked_before_it_was_edited_may_be_trained_on(tmp_path: Path) -> None:
+    held, twin = pair("Who are you?", "I"), pair("who are you?", "me")
+    corpus = corpus_of(tmp_path / "c", [held, twin, pair("Why?", "so")])
+    corpus.hold_out([held.id])
+    edit(corpus, held.id, instruction="What is this?")
+    report = export(corpus, build_mix({"name": "m", "parts": [{"where": "true"}]}), tmp_path / "out")
+    assert twin.id in [r["id"] for r in lines(tmp_path / "out" / "train.jsonl")]
+    assert not [n for n in report.notes if "held-out" in n]
+
+
+def test_a_selected_version_that_was_taken_back_counts_as_the_one_before_it(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "c", [pair("q", "a"), pair("q2", "a2")])
+    first = corpus.frame(["id"])["id"][0]
+    edit(corpus, first, response="better")
+    select(corpus, Random(), 2, name="s")
+    undo(corpus)
+    mix = build_mix({"name": "m", "parts": [{"selection": "s"}]})
+    report = export(corpus, mix, tmp_path / "out")
+    assert {r["id"] for r in lines(tmp_path / "out" / "train.jsonl")} == set(corpus.frame(["id"])["id"])
+    assert report.notes[0] == (
+        "1 samples of the selections had their rewriting undone since: the version before it is taken"
+    )
+    assert not [n for n in report.notes if "dropped" in n]
+    edit(corpus, first, response="best")
+    assert export(corpus, mix, tmp_path / "again").rows == 2
+    assert "best" in (tmp_path / "again" / "train.jsonl").read_text()
 
 
 def test_a_folder_that_can_not_be_made_is_two_lines(corpus: Corpus, tmp_path: Path) -> None:

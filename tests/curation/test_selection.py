@@ -4,7 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curation.actions import undo
 from curation.corpus import Corpus
+from curation.deciding import drop, edit
 from curation.embedding import add_vectors
 from curation.errors import CorpusError, OperatorError
 from curation.names import checked_name
@@ -234,3 +236,39 @@ def test_selections_are_compared_by_overlap_scores_and_sources(corpus: Corpus) -
     assert compared.sizes["samples"].to_list() == [10, 20]
     with pytest.raises(CorpusError, match="Unknown selection"):
         compare(corpus, ["top", "nope"])
+
+
+def test_what_was_edited_since_is_compared_as_it_is_now(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "c", [pair(f"q{i}", f"a{i}", source="s", metadata={"stars": i}) for i in range(4)])
+    ids = select(corpus, Random(), 4, name="before").ids
+    for sample_id in ids:
+        edit(corpus, sample_id, response="b" + sample_id)
+    select(corpus, Random(), 4, name="after")
+    score(corpus, Metadata(field="stars"))
+    compared = compare(corpus, ["before", "after"])
+    assert compared.sizes["samples"].to_list() == [4, 4]
+    assert compared.overlap.row(1) == ("before", "after", 4, 1.0)
+    assert compared.sources["samples"].to_list() == [4, 4]
+    assert compared.scores["mean"].to_list() == [1.5, 1.5]
+    for _ in ids:
+        undo(corpus)
+    assert compare(corpus, ["before", "after"]).sizes["samples"].to_list() == [4, 4]
+
+
+def test_what_was_dropped_is_not_of_the_pool_and_not_counted_as_held_out(corpus: Corpus) -> None:
+    score(corpus, Metadata(field="stars"))
+    select(corpus, Random(), 3, name="s")
+    drop(corpus, where="stars >= 20", reason="no")
+    assert compare(corpus, ["s"]).scores.filter(column="stars")["pool_mean"].to_list() == [9.5]
+    report = hold_out(corpus, "50%")
+    assert (report.held_out, report.by_source) == (10, {"a": 5, "b": 5})
+    assert corpus.count("held_out AND decision = 'drop'") == 0
+
+
+def test_what_a_held_out_sample_asked_before_it_was_edited_may_be_chosen(corpus: Corpus) -> None:
+    held = corpus.frame(["id"], where="instruction = 'q3'")["id"].to_list()
+    corpus.hold_out(held)
+    edit(corpus, held[0], instruction="something else")
+    twin = pair("Q3 ", "another answer")
+    corpus.add(to_frame([twin]))
+    assert twin.id in select(corpus, Random(), 40, name="all").ids

@@ -4,16 +4,18 @@ import pytest
 
 from curation.actions import undo
 from curation.corpus import Corpus
-from curation.deciding import drop, edit
+from curation.deciding import drop, edit, keep
 from curation.errors import CorpusError
 from curation.ingestion import ingest
 from curation.lineage import lineage
 from curation.mixing import Mix, Part, export
+from curation.normalizing import normalize
 from curation.sample import Sample
 from curation.selection import select
 from curation.selectors import Random
 from curation.snapshots import diff, snapshot, snapshots
 from tests.curation.samples import corpus_of, pair
+from tests.curation.test_normalizing import Lower
 
 
 @pytest.fixture
@@ -112,3 +114,119 @@ def test_a_row_that_came_again_is_known_by_its_other_places(corpus: Corpus, tmp_
     ingest(corpus, [file])
     sample = Sample(pair("question 1", "answer 1").messages)
     assert [(o.source, o.row) for o in lineage(corpus, sample.id).also_in] == [("again", 1)]
+
+
+def id_of(corpus: Corpus, response: str) -> str:
+    return str(corpus.query("SELECT id FROM versions WHERE response = ?", response).item())
+
+
+def counts(corpus: Corpus, before: str, after: str = "now") -> tuple[int, int, int, int]:
+    report = diff(corpus, before, after)
+    assert report.rows["id"].is_unique().all()
+    return report.same, report.added, report.removed, report.changed
+
+
+def test_samples_that_become_one_are_all_changed_and_that_one_knows_them_all(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "c", [pair("q", "AA"), pair("q", "Aa"), pair("other", "b")])
+    snapshot(corpus, "before")
+    normalize(corpus, Lower())
+    assert counts(corpus, "before") == (1, 0, 0, 2)
+    assert diff(corpus, "before").by_reason == {"changed": {"lower": 2}}
+    one = id_of(corpus, "aa")
+    for old in ("AA", "Aa"):
+        assert [(r.id, r.relation) for r in lineage(corpus, id_of(corpus, old)).relatives] == [(one, "later version")]
+    assert [r.relation for r in lineage(corpus, one).relatives] == ["earlier version", "earlier version"]
+    back = diff(corpus, "now", "before")
+    assert back.by_reason == {
+        "changed": {"an earlier version": 1}, "added": {"no longer one with another sample": 1},
+    }  # fmt: skip
+
+
+def test_a_sample_that_becomes_one_that_was_there_is_changed_into_it(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "c", [pair("q", "A"), pair("q", "a")])
+    snapshot(corpus, "before")
+    normalize(corpus, Lower())
+    assert counts(corpus, "before") == (1, 0, 0, 1)
+    assert diff(corpus, "before").rows.select("id", "becomes").row(0) == (id_of(corpus, "A"), id_of(corpus, "a"))
+
+
+def test_samples_that_changed_places_are_each_matched_with_their_own_version(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "c", [pair("q", "a"), pair("q", "x")])
+    edit(corpus, id_of(corpus, "a"), response="b")
+    edit(corpus, id_of(corpus, "x"), response="a")
+    snapshot(corpus, "s")
+    edit(corpus, id_of(corpus, "a"), response="a2")
+    edit(corpus, id_of(corpus, "b"), response="b2")
+    assert counts(corpus, "s") == (0, 0, 0, 2)
+    pairs = {(id_of(corpus, "a"), id_of(corpus, "a2")), (id_of(corpus, "b"), id_of(corpus, "b2"))}
+    assert set(diff(corpus, "s").rows.select("id", "becomes").iter_rows()) == pairs
+
+
+def test_a_version_is_matched_also_where_an_undo_came_between(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "c", [pair("q", "a")])
+    edit(corpus, id_of(corpus, "a"), response="b")
+    snapshot(corpus, "rewritten")
+    undo(corpus)
+    assert diff(corpus, "rewritten").by_reason == {"changed": {"its rewriting was undone": 1}}
+    assert diff(corpus, "now", "rewritten").by_reason == {"changed": {"edit": 1}}
+    edit(corpus, id_of(corpus, "a"), response="c")
+    assert diff(corpus, "rewritten").by_reason == {"changed": {"edit": 1}}
+
+
+def test_a_version_that_was_taken_back_is_no_earlier_version(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "c", [pair("q", "a")])
+    edit(corpus, id_of(corpus, "a"), response="wrong")
+    undo(corpus)
+    edit(corpus, id_of(corpus, "a"), response="right")
+    relations = {r.id: r.relation for r in lineage(corpus, id_of(corpus, "right")).relatives}
+    assert relations == {id_of(corpus, "a"): "earlier version", id_of(corpus, "wrong"): "withdrawn version"}
+    assert {r.relation for r in lineage(corpus, id_of(corpus, "wrong")).relatives} == {
+        "earlier version", "later version",
+    }  # fmt: skip
+
+
+def test_a_text_that_was_taken_back_and_is_written_for_another_sample_belongs_to_that_one(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "c", [pair("q", "a"), pair("q", "x")])
+    edit(corpus, id_of(corpus, "a"), response="b")
+    undo(corpus)
+    snapshot(corpus, "before")
+    edit(corpus, id_of(corpus, "x"), response="b")
+    assert diff(corpus, "before").rows.select("id", "becomes").rows() == [(id_of(corpus, "x"), id_of(corpus, "b"))]
+    relations = {r.id: r.relation for r in lineage(corpus, id_of(corpus, "b")).relatives}
+    assert relations[id_of(corpus, "x")] == "earlier version"
+    assert relations.get(id_of(corpus, "a")) != "earlier version"
+    assert lineage(corpus, id_of(corpus, "a")).relatives == ()
+
+
+def test_what_comes_back_in_was_out_for_a_reason(corpus: Corpus) -> None:
+    first = ids(corpus)[0]
+    drop(corpus, ids=[first], reason="off topic")
+    snapshot(corpus, "s")
+    select(corpus, Random(), 4, name="four")
+    keep(corpus, ids=[first])
+    assert diff(corpus, "s").by_reason == {"added": {"no longer dropped: off topic": 1}}
+
+
+def test_a_snapshot_whose_statements_are_sent_twice_is_one_snapshot(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = corpus.database.run
+
+    def twice(*statements: object, **more: object) -> object:
+        once(*statements, **more)  # type: ignore[arg-type]
+        return once(*statements, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(corpus.database, "run", twice)
+    report = snapshot(corpus, "s")
+    assert (report.samples, report.dropped) == (5, 0)
+    assert snapshots(corpus).height == 1
+    assert diff(corpus, "s").same == 5
+
+
+def test_a_diff_counts_all_and_gives_the_first_rows(corpus: Corpus) -> None:
+    snapshot(corpus, "s")
+    drop(corpus, where="true", reason="no")
+    report = diff(corpus, "s", limit=2)
+    assert (report.removed, report.by_reason["removed"]) == (5, {"dropped: no": 5})
+    assert report.rows["id"].to_list() == ids(corpus)[:2]
+    assert diff(corpus, "s", limit=0).removed == 5

@@ -44,9 +44,9 @@ def test_the_rules_for_a_log_are_shown_with_what_they_make_and_can_be_switched_o
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     app = named(page, tmp_path / "log.jsonl")
     assert not app.exception
-    assert {m.label: m.value for m in app.metric} == {"Thumbs": "2", "Edits": "1", "Conversations": "2"}
+    assert {m.label: m.value for m in app.metric} == {"Thumbs": "2", "Edits": "1", "Conversations": "1"}
     assert any("is preferred to the original" in caption.value for caption in app.caption)
-    assert "They become 5 samples." in told(app)
+    assert "They become 4 samples." in told(app)
     app = next(t for t in app.toggle if t.label == "Thumbs").set_value(False).run()
     assert "Thumbs" not in {m.label for m in app.metric}
     assert command(app).endswith("log.jsonl --rules thumbs=false")

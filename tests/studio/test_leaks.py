@@ -12,6 +12,7 @@ from curation.corpus import Corpus
 from curation.deciding import drop
 from curation.scorers.contamination import Contamination
 from curation.scoring import score
+from studio.owner import serve
 from studio.pages import leaks
 from tests.curation.samples import corpus_of, pair
 
@@ -80,7 +81,7 @@ def test_the_command_drops_what_is_shown(corpus, benchmarks, page):
     command = next(code.value for code in app.code if code.value.startswith("winnow drop"))
     assert "contaminated AND decision IS NULL AND contamination_benchmark = " in command
     assert command.endswith("--reason 'leaked benchmark question'")
-    drop(corpus, where="contaminated", reason="leaked benchmark question")
+    drop(serve(corpus.path), where="contaminated", reason="leaked benchmark question")
     app = page.run()
     assert app.metric[2].value == "0"
     assert app.button(key="leaks_drop-run").disabled

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from curation.actions import history
 from curation.deciding import drop, edit
-from curation.sample import Sample
+from curation.sample import Sample, to_frame
+from curation.scorers import Length
+from curation.scoring import score
 from curation.snapshots import snapshot
+from studio.pages import overview, synthesis_results
 from tests.curation.samples import corpus_of, pair
 from tests.studio.pages import opener
 
@@ -85,3 +90,32 @@ def test_a_snapshot_is_set_beside_the_corpus_as_it_is(corpus, open_page):
     assert not app.exception
     assert {m.label: m.value for m in app.metric} == {"Same": "2", "Added": "0", "Removed": "1", "Changed": "0"}
     assert f"winnow diff {corpus.path} snapshot:before now" in [c.value for c in app.code]
+
+
+def test_the_command_of_a_difference_can_be_pasted_and_what_it_found_is_kept(corpus, open_page):
+    snapshot(corpus, "all $HOME 100%")
+    app = open_page("history")
+    app.segmented_control(key="history_view").set_value("snapshots").run()
+    lines = [c.value for c in app.code if c.value.startswith("winnow diff")]
+    assert [shlex.split(line)[2:] for line in lines] == [[str(corpus.path), "snapshot:all $HOME 100%", "now"]]
+    kept = app.session_state["history_diff"]
+    assert app.run().session_state["history_diff"] is kept
+    drop(corpus, ids=[first(corpus)], reason="wrong")
+    assert {m.label: m.value for m in app.run().metric}["Removed"] == "1"
+
+
+def test_earlier_versions_are_not_counted(corpus):
+    score(corpus, Length())
+    for number, sample_id in enumerate(corpus.frame(["id"])["id"]):
+        edit(corpus, sample_id, response=f"better {number}")
+    score(corpus, Length())
+    assert overview.totals(corpus).samples == 3
+    assert overview.groups(corpus, "source").rows() == [("s", 3, 100.0)]
+    assert [run.scored for run in corpus.score_runs()] == [3]
+
+
+def test_a_rewritten_outcome_of_synthesis_is_counted_once(corpus):
+    made = pair("new question", "new answer")
+    corpus.add(to_frame([made]), batch="run-1")
+    edit(corpus, made.id, response="better answer")
+    assert dict(synthesis_results.outcomes(corpus, "run-1").iter_rows()) == {"accepted": 1}
