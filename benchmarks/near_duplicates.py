@@ -43,7 +43,9 @@ def frame(texts: pl.Series) -> pl.DataFrame:
     """A batch as the scorer gets it, compared by `response`."""
     import polars as pl
 
-    return pl.DataFrame({"id": pl.int_range(len(texts), eager=True).cast(pl.String), "response": texts})
+    return pl.DataFrame({"id": pl.int_range(len(texts), eager=True).cast(pl.String), "response": texts}).with_columns(
+        label=None, rejected=None
+    )
 
 
 def exact_pairs(texts: pl.Series, n: int, unit: str, threshold: float) -> set[tuple[int, int]]:

@@ -25,6 +25,7 @@ def run() -> None:
     for decay, name in ((0.0, "random vectors"), (0.5, "vectors whose first dimensions weigh more, as real ones")):
         vectors, sources, copies = planted(decay)
         batch = pl.DataFrame({"id": np.arange(ROWS).astype(str), "instruction": "", "response": ""}).with_columns(
+            label=pl.lit(None, pl.Boolean),
             rejected=pl.lit(None, pl.List(pl.Struct({"content": pl.String}))),
             vector=pl.Series(vectors, dtype=pl.Array(pl.Float32, DIMENSIONS)),
         )

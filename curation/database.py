@@ -70,18 +70,20 @@ class Owner:
     def write(self, folder: Path) -> None:
         """Announce it, readable by this user only."""
         path = folder / f".{OWNER}.{self.pid}"
-        path.write_text(json.dumps(asdict(self)))
+        path.write_text(json.dumps({**asdict(self), "folder": str(folder.resolve())}))
         path.chmod(0o600)
         path.replace(folder / OWNER)
 
 
 def owner_of(folder: Path) -> Owner | None:
-    """The live owner of a corpus folder; what a dead process left behind does not count."""
+    """The live owner of a corpus folder; what a dead process left behind, or was copied along, does not count."""
     try:
-        owner = Owner(**json.loads((folder / OWNER).read_text()))
-    except (OSError, ValueError, TypeError):
+        told = json.loads((folder / OWNER).read_text())
+        mine = told.pop("folder") == str(folder.resolve())
+        owner = Owner(**told)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return owner if is_alive(owner.pid) else None
+    return owner if mine and is_alive(owner.pid) else None
 
 
 def is_alive(pid: int) -> bool:
@@ -378,8 +380,11 @@ def _answer(connection: duckdb.DuckDBPyConnection, folder: Path, body: bytes, na
         result = execute(connection, asked["statements"], frames, asked.get("timeout_seconds"), narrow)
     except CorpusError as error:
         return 400, json.dumps({"kind": "corpus", "message": error.message, "fix": error.fix}).encode()
-    except (duckdb.Error, OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+    except duckdb.Error as error:
         return 400, json.dumps({"kind": "sql", "message": str(error)}).encode()
+    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+        told = {"message": f"The studio could not answer: {error}", "fix": "close the studio, then run this again"}
+        return 400, json.dumps({"kind": "corpus", **told}).encode()
     buffer = io.BytesIO()
     if result.width:
         result.write_ipc(buffer)

@@ -45,7 +45,11 @@ def pages() -> dict[str, list[Page]]:
     )
 
     return {
-        "": [st.Page(overview.page, title="Overview", icon=":material/dashboard:", url_path="overview", default=True)],
+        "": [
+            st.Page(overview.page, title="Overview", icon=":material/dashboard:", default=True),
+            # The first page has no address of its own: one who types it should find it all the same.
+            st.Page(_overview, title="Overview again", url_path="overview", visibility="hidden"),
+        ],
         "Data": [
             st.Page(ingest.page, title="Ingest", icon=":material/upload_file:", url_path="ingest"),
             st.Page(browse.page, title="Browse", icon=":material/table_rows:", url_path="browse"),
@@ -67,6 +71,12 @@ def pages() -> dict[str, list[Page]]:
             st.Page(settings.page, title="Settings", icon=":material/settings:", url_path="settings"),
         ],
     }
+
+
+def _overview() -> None:
+    from studio.pages import overview
+
+    overview.page()
 
 
 def run() -> None:

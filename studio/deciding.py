@@ -130,10 +130,10 @@ def normalize(
 
 @click.command()
 @CORPUS
-@click.option("--action", metavar="ID", help="Which; the latest if not given")
+@click.argument("action", required=False)
 @JSON
 def undo(corpus: Path, action: str | None, as_json: bool) -> None:
-    """Take back the latest action, or the one that is named; undoing an undo does it again."""
+    """Take back the latest action, or ACTION of the history; undoing an undo does it again."""
     from curation.actions import undo as verb
 
     _decided(corpus, as_json, lambda opened: verb(opened, action))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -148,14 +149,15 @@ def working_set(corpus: Corpus) -> str | None:
         _column_list(corpus)
     where = (typed or "").strip() or None
     _keep_filter(where)
-    total = corpus.count()
+    total, dropped = corpus.count(), corpus.count("decision = 'drop'")
     try:
         matching = corpus.count(where)
     except WinnowError as error:
         show_error(error)
         st.stop()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(f"**{matching:,}** of {total:,} samples" if where else f"**{total:,}** samples", width="content")
+        told = f"**{matching:,}** of {total:,} samples" if where else f"**{total:,}** samples"
+        st.caption(told + (f", {dropped:,} dropped" if dropped else ""), width="content")
         for place, part in enumerate(conditions(where or "")):
             st.button(
                 plain(part if len(part) < 60 else part[:57] + "…"),
@@ -313,14 +315,13 @@ def command_box(
 
 
 def _job_of(corpus: Corpus, argv: list[str], key: str) -> jobs.Job | None:
-    # What was started here stays in view while the form changes; else the last time this very command ran.
+    # What was started here stays in view while it runs; what has ended belongs to its own command.
     started = st.session_state.get(f"{key}-job")
     for name in (started, jobs.job_id(argv)):
-        try:
-            if name is not None:
-                return jobs.job(corpus.path, name)
-        except CorpusError:
-            continue
+        with contextlib.suppress(CorpusError):
+            job = jobs.job(corpus.path, name) if name is not None else None
+            if job is not None and (job.state == "running" or job.argv == argv):
+                return job
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
@@ -72,14 +72,17 @@ class NearDuplicate(Scorer):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        texts = ("instruction", "response", "rejected") if self.text == "both" else (self.text,)
-        return *texts, *reads(self.keep)
+        texts = ("instruction", "response") if self.text == "both" else (self.text,)
+        return *texts, "rejected", "label", *reads(self.keep)
 
     @property
     def columns(self) -> dict[str, str]:
         return columns("near_duplicate")
 
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
+        return by_kind(batch, self._of_one_kind)
+
+    def _of_one_kind(self, batch: pl.DataFrame) -> pl.DataFrame:
         texts = compared(batch, self.text)
         order = preferred(batch, self.keep, texts.str.len_chars().to_numpy())
         sets = shingle_sets(texts, self.n or (5 if self.shingle == "character" else 3), self.shingle)
@@ -102,6 +105,24 @@ class NearDuplicate(Scorer):
         distinct = np.flatnonzero(equal == np.arange(len(rows)))
         keys = band_keys(sets, *self.banding())[rows[distinct]]
         return clustered(equal, search.pairs(keys, distinct), search.again)
+
+
+def by_kind(batch: pl.DataFrame, measure: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """Measure samples of each kind by themselves: plain ones, preference pairs, desirable and undesirable answers.
+
+    An undesirable answer, its correction and the pair of both say almost the same, and none of them repeats another.
+    """
+    import polars as pl
+
+    kinds = batch.select(pl.col("label"), pl.col("rejected").is_null().alias("alone"))
+    if kinds.is_empty() or kinds.n_unique() == 1:
+        return measure(batch)
+    parts = batch.with_columns(kinds["alone"].alias("_alone")).with_row_index("_place")
+    measured = [
+        measure(part.drop("_alone", "_place")).with_columns(part["_place"])
+        for part in parts.partition_by("label", "_alone", maintain_order=True)
+    ]
+    return pl.concat(measured).sort("_place").drop("_place")
 
 
 def compared(batch: pl.DataFrame, text: str) -> pl.Series:

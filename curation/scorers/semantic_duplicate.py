@@ -10,7 +10,7 @@ from pydantic import Field
 
 from curation.clusters import KEEP, Array, Pairs, clustered, columns, preferred, reads, table
 from curation.operators import Scorer
-from curation.scorers.near_duplicate import compared
+from curation.scorers.near_duplicate import by_kind, compared
 from curation.shingles import first_equal
 
 if TYPE_CHECKING:
@@ -68,13 +68,16 @@ class SemanticDuplicate(Scorer):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return "instruction", "response", "rejected", *reads(self.keep)
+        return "instruction", "response", "rejected", "label", *reads(self.keep)
 
     @property
     def columns(self) -> dict[str, str]:
         return columns("semantic_duplicate")
 
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
+        return by_kind(batch, self._of_one_kind)
+
+    def _of_one_kind(self, batch: pl.DataFrame) -> pl.DataFrame:
         order = preferred(batch, self.keep, compared(batch, "both").str.len_chars().to_numpy())
         rows = order[batch["vector"].is_not_null().to_numpy()[order]]
         vectors = np.asarray(batch["vector"].gather(rows).to_numpy(), np.float32)

@@ -105,7 +105,7 @@ def page_of(corpus: Corpus, scores: list[str], where: str | None, order: str | N
     """One page of the table, in order: the short columns first, then the texts of those samples only."""
     import polars as pl
 
-    short = ["id", "position", "source", "turns", "script", "tags", *scores]
+    short = ["id", "position", "source", "turns", "script", "tags", "decision", *scores]
     rows = corpus.frame(short, where=where, order=order, limit=ROWS, offset=(number - 1) * ROWS)
     if rows.is_empty():
         return rows
@@ -208,6 +208,7 @@ def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], view: str) ->
     kinds = corpus.score_columns()
     numbers = {name: st.column_config.NumberColumn(name, format=_format(kinds[name]), width=66) for name in scores}
     few = [name for name in ("turns", "tags") if _differs(frame, name)]
+    decided = ["decision"] if frame["decision"].null_count() < frame.height else []
     # The selection is kept by position, so a table with other rows must be another table.
     state = st.dataframe(
         frame,
@@ -218,11 +219,12 @@ def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], view: str) ->
         selection_mode="single-cell",  # a click anywhere in a row reads it, and the arrow keys go on
         key=f"browse_table_{view}",
         placeholder="–",
-        column_order=["instruction", "response", *scores, "source", *few],
+        column_order=[*decided, "instruction", "response", *scores, "source", *few],
         column_config={
             "instruction": st.column_config.TextColumn("Instruction", width=168),
             "response": st.column_config.TextColumn("Response", width=100),
             "source": st.column_config.TextColumn("Source", width=92),
+            "decision": st.column_config.TextColumn("Decision", width=66),
             "turns": st.column_config.NumberColumn("Turns", width=48),
             "tags": st.column_config.ListColumn("Tags", width=110),
             **{name: config for name, config in numbers.items() if kinds[name] not in ("BOOLEAN", "VARCHAR")},

@@ -48,7 +48,7 @@ def on_sample(corpus: Corpus, sample: Sample) -> None:
         with st.popover("Edit", icon=":material/edit:"):
             _editor(corpus, sample)
         told = "Take back the latest action, whatever it was"
-        st.button("Undo", key=f"undo-{key}", icon=":material/undo:", help=told, on_click=_undo, args=(corpus,))
+        st.button("Undo", key=f"undo-{key}", icon=":material/undo:", help=told, on_click=_undo, args=(corpus, key))
 
 
 def _editor(corpus: Corpus, sample: Sample) -> None:
@@ -120,10 +120,19 @@ def _edit(corpus: Corpus, sample: Sample) -> None:
     _tried(work, "Saved as a new version.")
 
 
-def _undo(corpus: Corpus) -> None:
+def _undo(corpus: Corpus, shown: str) -> None:
     from curation.actions import undo
 
-    _tried(lambda: undo(corpus), "Taken back.")
+    def work() -> ActionReport:
+        report = undo(corpus)
+        before = corpus.query(
+            "SELECT id FROM changes WHERE action = ? AND was.replaced_by = ? LIMIT 1", report.action, shown
+        )
+        if before.height:  # what is shown was taken back: go on with what it was made of
+            st.query_params["sample"] = before.item()
+        return report
+
+    _tried(work, "Taken back.")
 
 
 def _tried(work: Callable[[], ActionReport], told: str) -> None:

@@ -45,24 +45,20 @@ def draw(corpus: Corpus) -> None:
         f"SELECT count(*) FILTER ({column}) AS found, count(*) FILTER ({repeats}) AS left_, count({column}) AS looked "
         "FROM everything"
     ).row(0, named=True)
-    found, command = st.columns([3, 2], gap="large")
-    with found:
-        cells = st.columns(3)
-        cells[0].metric("Looked at", f"{counts['looked']:,}")
-        cells[1].metric("Repeat another", f"{counts['found']:,}")
-        cells[2].metric("Undecided", f"{counts['left_']:,}", help="Neither kept nor dropped, and its like is kept")
-    with command:
-        reason = f"{named.split(':')[0].removesuffix('s')}"
-        least = st.slider(
-            "Similarity at least", 0.5, 1.0, 0.5, 0.01, key=f"{column}_least",
-            help="Data made from templates differs in the one word that matters: look at the pairs, then choose.",
-        )  # fmt: skip
-        where = repeats if least == 0.5 else f"{repeats} AND {column}_similarity >= {least:g}"
-        argv = ["drop", str(corpus.path), "--where", where, "--reason", reason]
-        nothing = None if counts["left_"] else "There is none left to drop."
-        forms.command_box(corpus, argv, key="drop_duplicates", label="Drop the repeats", disabled_reason=nothing)
+    cells = st.columns(4)
+    cells[0].metric("Looked at", f"{counts['looked']:,}")
+    cells[1].metric("Repeat another", f"{counts['found']:,}")
+    cells[2].metric("Undecided", f"{counts['left_']:,}", help="Neither kept nor dropped, and its like is kept")
+    least = cells[3].slider(
+        "Drop from similarity", 0.5, 1.0, 0.5, 0.01, key=f"{column}_least",
+        help="Data made from templates differs in the one word that matters: look at the pairs, then choose.",
+    )  # fmt: skip
     if counts["found"]:
         _clusters(corpus, column)
+    where = repeats if least == 0.5 else f"{repeats} AND {column}_similarity >= {least:g}"
+    argv = ["drop", str(corpus.path), "--where", where, "--reason", named.split(":")[0].removesuffix("s")]
+    nothing = None if counts["left_"] else "There is none left to drop."
+    forms.command_box(corpus, argv, key="drop_duplicates", label="Drop the repeats", disabled_reason=nothing)
 
 
 def _clusters(corpus: Corpus, column: str) -> None:

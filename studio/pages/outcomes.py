@@ -33,6 +33,12 @@ TOLD: dict[str, dict[str, str]] = {
         "steps": "steps", "rows": "rows", "tokens": "tokens", "truncated": "rows cut",
         "dropped": "rows left out", "train_loss": "training loss", "seconds": "training time",
     },
+    "normalize": {"looked_at": "samples looked at", "changed": "rewritten"},
+    "snapshot": {"name": "snapshot", "samples": "samples", "dropped": "dropped"},
+    **{
+        verb: {"changed": f"samples {done}", "unchanged": "so already"}
+        for verb, done in (("drop", "dropped"), ("keep", "kept"), ("clear", "cleared"), ("tag", "tagged"))
+    },
 }  # fmt: skip
 """Verb -> what is told of its report, in order, and what to call it. Folders, hashes and ids are not news."""
 

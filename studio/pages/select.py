@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from curation.sql import working
 from studio import forms
 from studio.pages import comparison
 from studio.pages.distribution import both, numeric_scores
@@ -34,7 +35,7 @@ def page() -> None:
 def _select(corpus: Corpus, where: str | None) -> None:
     from curation.selectors import SELECTORS
 
-    pool = corpus.count(both(where, "NOT held_out"))
+    pool = corpus.count(working(both(where, "NOT held_out")))
     form, command = st.columns([3, 2], gap="large")
     with form:
         selector, options = forms.operator_form(SELECTORS, key="selector", choices=_choices(corpus))
@@ -102,7 +103,7 @@ def _missing(selector: type[Selector], options: list[str]) -> str | None:
 
 
 def _hold_out(corpus: Corpus) -> None:
-    held = corpus.count("held_out")
+    held = corpus.count(working("held_out"))
     with st.expander(f"Held-out samples: {held:,}", icon=":material/lock:"):
         st.caption(
             "Set samples aside before you select: no selection takes them, and every trained model is judged on them. "

@@ -274,7 +274,7 @@ def _held_out(held_out: HeldOut, probabilities: Any) -> None:
         _calibration(held_out),
         alt=f"Share of good samples by probability; expected calibration error {error:.2f}",
     )
-    kept = int((probabilities >= threshold).sum())
+    kept = int((probabilities >= threshold - 1e-9).sum())
     st.caption(
         f"Expected calibration error **{error:.2f}** on {len(held_out.labels):,} labels. "
         f"{kept:,} of {len(probabilities):,} samples reach the threshold."

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from curation.corpus import Corpus
 from curation.database import Answers, Owner, owner_of
 from curation.errors import CorpusError
 from curation.ingestion import ingest
+from tests.curation.samples import corpus_of, pair
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -163,3 +165,12 @@ def test_a_request_that_is_sent_again_is_done_once(corpus: Corpus) -> None:
     assert answers.to(body.encode()) == answers.to(body.encode())
     assert corpus.query("SELECT count(*) AS n FROM held_out").item() == 1
     corpus.database.release()
+
+
+def test_a_copy_of_an_open_corpus_is_a_corpus_of_its_own(tmp_path):
+    corpus = corpus_of(tmp_path / "c", [pair("q", "a")])
+    Owner(os.getppid(), 1, "t").write(corpus.path)
+    copy = shutil.copytree(corpus.path, tmp_path / "copy")
+    assert owner_of(corpus.path) is not None
+    assert owner_of(copy) is None
+    assert Corpus(copy).count() == 1

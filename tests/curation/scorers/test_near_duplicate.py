@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,9 +13,10 @@ from curation.ingestion import ingest
 from curation.operators import build
 from curation.sample import Message, Sample, to_frame
 from curation.scorers.near_duplicate import NearDuplicate
+from curation.scoring import score
 from curation.shingles import band_keys, shingle_sets, string_hashes
 from studio.demo_corpus import DEMO, FILES
-from tests.curation.samples import pair
+from tests.curation.samples import corpus_of, pair
 from tests.data import shared
 
 LONG = "the quick brown fox jumps over the lazy dog while the old cat sleeps under a warm stone wall in the sun"
@@ -107,7 +109,7 @@ def test_the_preferred_one_of_a_chain_decides():
 def test_the_highest_score_is_kept_then_the_oldest_and_a_missing_score_comes_last():
     frame = to_frame([pair(f"q{i}", LONG) for i in range(4)]).with_columns(rating=pl.Series([None, 3, 5, 5]))
     scorer = NearDuplicate(text="response", keep="rating")
-    assert scorer.needs == ("response", "rating")
+    assert scorer.needs == ("response", "rejected", "label", "rating")
     assert scorer.score(frame)["near_duplicate"].to_list() == [True, True, False, True]
 
 
@@ -188,7 +190,9 @@ def test_minima_agree_as_often_as_the_sets_are_similar():
 def test_on_alpaca_it_finds_exactly_the_rows_of_the_exact_self_join():
     rows = json.loads(shared("data/alpaca_data.json").read_text())
     texts = pl.Series([f"{r['instruction']}\n{r['input']}\n{r['output']}" for r in rows])
-    frame = pl.DataFrame({"id": [str(i) for i in range(len(rows))], "response": texts})
+    frame = pl.DataFrame({"id": [str(i) for i in range(len(rows))], "response": texts}).with_columns(
+        label=None, rejected=None
+    )
     scorer = NearDuplicate(text="response", shingle="whitespace", n=5, threshold=0.7, keep="first")
     table = scorer.score(frame)
     found = frame.filter(table["near_duplicate"])["id"].to_list()
@@ -206,3 +210,18 @@ def test_the_planted_near_duplicates_of_the_demo_corpus_are_found_and_nothing_el
     assert clustered["planted"].sum() == 14
     assert table["near_duplicate"].sum() == 14
     assert clustered["near_duplicate_size"].to_list() == [2] * 28
+
+
+def test_an_undesirable_answer_its_correction_and_the_pair_of_both_repeat_nothing(tmp_path: Path) -> None:
+    asked = Message("user", "Say in one short sentence what the capital of Australia is, please, and nothing else.")
+    wrong, right = Message("assistant", "It is Sydney."), Message("assistant", "It is Canberra.")
+    samples = [
+        Sample((asked, wrong), label=False),
+        Sample((asked, right)),
+        Sample((asked, right), rejected=(wrong,)),
+        Sample((asked, Message("assistant", "It is Canberra!"))),
+    ]
+    corpus = corpus_of(tmp_path / "c", samples)
+    score(corpus, NearDuplicate())
+    assert corpus.frame(["near_duplicate"])["near_duplicate"].to_list().count(True) == 1
+    assert corpus.frame(["near_duplicate_size"])["near_duplicate_size"].to_list() == [1, 2, 1, 2]
