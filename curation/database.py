@@ -50,11 +50,14 @@ RETRIES = 5
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # 1.5 and 2.0 both read and write this format; 2.0's own default is unreadable by 1.5.
     "storage_compatibility_version": "v1.5.0",
-    # Polars and pyarrow read files, so that a filter somebody types can reach none; and no extension is fetched.
+    # Polars and pyarrow read files, so that a typed filter can reach none; and no extension is fetched.
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
+
+ARROW = pl.CompatLevel.newest() if duckdb.__version__ >= "2" else pl.CompatLevel.oldest()
+"""Before 2.0 DuckDB hands conditions on a frame to pyarrow, which can't compare views of strings."""
 
 _writing = threading.RLock()
 
@@ -239,7 +242,7 @@ def execute(
     timer = threading.Timer(timeout_seconds, cursor.interrupt) if timeout_seconds else None
     with lock:
         for name, frame in frames.items():
-            cursor.register(name, frame.to_arrow(compat_level=pl.CompatLevel.newest()))
+            cursor.register(name, frame.to_arrow(compat_level=ARROW))
         try:
             if timer:
                 timer.start()
@@ -380,11 +383,9 @@ def _answer(connection: duckdb.DuckDBPyConnection, folder: Path, body: bytes, na
         result = execute(connection, asked["statements"], frames, asked.get("timeout_seconds"), narrow)
     except CorpusError as error:
         return 400, json.dumps({"kind": "corpus", "message": error.message, "fix": error.fix}).encode()
-    except duckdb.Error as error:
-        return 400, json.dumps({"kind": "sql", "message": str(error)}).encode()
-    except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
-        told = {"message": f"The studio could not answer: {error}", "fix": "close the studio, then run this again"}
-        return 400, json.dumps({"kind": "corpus", **told}).encode()
+    except (duckdb.Error, OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+        kind, fix = "sql" if isinstance(error, duckdb.Error) else "corpus", "close the studio, then run this again"
+        return 400, json.dumps({"kind": kind, "message": str(error), "fix": fix}).encode()
     buffer = io.BytesIO()
     if result.width:
         result.write_ipc(buffer)

@@ -152,7 +152,7 @@ def score(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Measure samples: length, heuristics, metadata, file, ifd (see: winnow operators)."""
+    """Measure samples by a scorer (see: winnow operators)."""
     from curation.corpus import Corpus
     from curation.operators import build
     from curation.scorers import SCORERS

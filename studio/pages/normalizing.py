@@ -97,8 +97,9 @@ def preview(corpus: Corpus, normalizer: Normalizer, where: str | None) -> Previe
 
 
 def _previewed(corpus: Corpus, normalizer: Normalizer, where: str | None, *, asked: bool) -> None:
-    # A preview stays in view until the form or the filter asks for something else.
-    wanted = (str(corpus.path), normalizer.spec_json(), where)
+    # A preview stays in view until the form or the filter asks for something else, or samples were decided about.
+    actions = corpus.query("SELECT count(*) AS n FROM actions").item()
+    wanted = (str(corpus.path), normalizer.spec_json(), where, actions)
     kept = st.session_state.get("normalizer_previewed")
     if asked:
         kept = (wanted, preview(corpus, normalizer, where))
