@@ -13,7 +13,7 @@ from curation.actions import ActionReport, begun, changed, checked, replace_samp
 from curation.corpus import Corpus
 from curation.errors import CorpusError
 from curation.sample import Message
-from curation.sql import condition
+from curation.sql import condition, literal
 
 
 def drop(
@@ -234,4 +234,4 @@ def _report(corpus: Corpus, action: str, kind: str, counts: tuple[int, int]) -> 
 
 
 def _text(value: str | None) -> str:
-    return "NULL" if value is None else "'" + checked(value).replace("'", "''") + "'"
+    return "NULL" if value is None else literal(checked(value))

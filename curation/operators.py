@@ -51,6 +51,11 @@ class Operator(BaseModel):
         return (cls.__doc__ or "").strip().split("\n")[0]
 
 
+def parted(value: Any) -> Any:
+    """The values of a list that was written with commas, as `--set` gives it; anything else as it is."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 class Scorer(Operator, ABC):
     """Measures samples: columns in, columns out, one row per sample in the same order."""
 

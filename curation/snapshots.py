@@ -10,6 +10,7 @@ import polars as pl
 from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
 from curation.names import checked_name
+from curation.sql import literal
 from curation.tracing import TRACES
 
 NOW = "now"
@@ -199,7 +200,7 @@ def _resolved(corpus: Corpus, spec: str) -> str:
 
 def _members(spec: str) -> str:
     kind, _, name = spec.partition(":")
-    quoted = "'" + name.replace("'", "''") + "'"
+    quoted = literal(name)
     return {
         NOW: "SELECT id FROM everything WHERE decision IS DISTINCT FROM 'drop'",
         "snapshot": f"SELECT id FROM snapshot_members WHERE name = {quoted} AND dropped_because IS NULL",
@@ -211,7 +212,7 @@ def _members(spec: str) -> str:
 def _reasons_against(spec: str) -> str:
     """Why what is gone is not in a set: what was written down when it was made, else what is known of it now."""
     kind, _, name = spec.partition(":")
-    quoted = "'" + name.replace("'", "''") + "'"
+    quoted = literal(name)
     dropped = "SELECT id, 'dropped: ' || reason AS reason FROM states WHERE decision = 'drop'"
     held = "SELECT id, 'held out for evaluation' FROM everything WHERE held_out"
     replaced = "SELECT id, 'replaced by another version' FROM states WHERE NOT is_current AND replaced_by IS NOT NULL"
@@ -235,7 +236,7 @@ def _written(kind: str, quoted: str) -> str | None:
 def _reasons_before(spec: str) -> str:
     """Why what has come was not in a set."""
     kind, _, name = spec.partition(":")
-    written = _written(kind, "'" + name.replace("'", "''") + "'")
+    written = _written(kind, literal(name))
     if kind == NOW:
         written = "SELECT id, 'dropped: ' || reason AS reason FROM states WHERE decision = 'drop' AND is_current"
     if written is None:

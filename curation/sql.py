@@ -16,6 +16,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as SQL reads it, whatever characters it has."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def score_table(run: str) -> str:
     """Name of the narrow table of a scoring run."""
     return quoted(f"score_{run}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from curation.errors import CorpusError, WinnowError
+from curation.sql import literal as literal
 from studio import jobs
 from studio.fields import setting
 from studio.pages.outcomes import duration as duration
@@ -227,11 +228,6 @@ def _outer_words(where: str) -> Iterator[tuple[str, int]]:
         depth += (token == "(") - (token == ")")
         if depth == 0 and token[0].isalpha():
             yield token.lower(), found.start()
-
-
-def literal(text: str) -> str:
-    """A text as SQL reads it, whatever characters it has."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 # -------------------------------------------------------------------- forms

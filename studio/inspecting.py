@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from curation.corpus import Corpus
-from curation.sql import quoted
+from curation.sql import literal, quoted
 
 SHOWN = ("id", "messages", "rejected", "label", "tools", "source", "row", "parents", "operator", "tags", "metadata")
 
@@ -19,9 +19,9 @@ def samples(corpus: Corpus, where: str | None, selection: str | None, order: str
     """
     scores = list(corpus.score_columns())
     if selection is not None:
-        name = corpus.selection(selection).name.replace("'", "''")
-        inside = f"id IN (SELECT id FROM selected WHERE name = '{name}')"
-        rank = f"(SELECT \"rank\" FROM selected WHERE name = '{name}' AND selected.id = everything.id)"
+        name = literal(corpus.selection(selection).name)
+        inside = f"id IN (SELECT id FROM selected WHERE name = {name})"
+        rank = f'(SELECT "rank" FROM selected WHERE name = {name} AND selected.id = everything.id)'
         where, order = f"({where}\n) AND {inside}" if where else inside, order or rank
     frame = corpus.frame([*SHOWN, *scores], where=where, order=order, limit=limit)
     found = [_sample(row, scores) for row in frame.iter_rows(named=True)]

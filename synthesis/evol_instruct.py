@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from curation.models import ChatRequest, Completion
+from curation.operators import parted
 from curation.sample import Message, Sample
 from synthesis.elimination import EVOLUTION_RULES, first_violation, prompt_leak, same_text, unusable
 from synthesis.prompting import fill
@@ -28,10 +29,6 @@ INPUT_FORMATS = ("XML data", "a SQL database", "Python code", "an HTML page", "s
 """The kinds of input that the paper's complicate-input prompts show."""
 
 
-def _listed(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
 class EvolInstruct(Synthesizer):
     """Rewrite instructions into harder or rarer ones, answer them, and eliminate failed evolutions.
 
@@ -46,7 +43,7 @@ class EvolInstruct(Synthesizer):
     prompts: ClassVar[tuple[str, ...]] = ("in_depth", *OPERATIONS, "equality")
 
     rounds: int = Field(1, ge=1, le=10, description="Evolutions in a row; the paper makes 4.")
-    operations: Annotated[tuple[Operation, ...], BeforeValidator(_listed)] = Field(
+    operations: Annotated[tuple[Operation, ...], BeforeValidator(parted)] = Field(
         OPERATIONS, min_length=1, description="Drawn from with equal probability."
     )
     max_added_words: int = Field(20, ge=10, description="Words an in-depth evolution may add; the paper says 10 to 20.")

@@ -10,9 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from curation.normalizers.fields import parted
 from curation.normalizers.passages import every_text, passages, prose_only
-from curation.operators import Normalizer
+from curation.operators import Normalizer, parted
 from curation.sample import Message
 
 Fix = Literal["html-entities", "terminal-escapes", "latin-ligatures", "control-characters", "surrogates"]

@@ -8,9 +8,8 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
-from curation.normalizers.fields import parted
 from curation.normalizers.passages import ROUNDS, passages
-from curation.operators import Normalizer
+from curation.operators import Normalizer, parted
 from curation.sample import Message
 
 _INLINE_CODE = re.compile(r"`[^`\n]*`")

@@ -9,9 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from curation import personal_data
-from curation.normalizers.fields import parted
 from curation.normalizers.passages import settled
-from curation.operators import Normalizer
+from curation.operators import Normalizer, parted
 from curation.sample import Message
 
 Kind = Literal["email", "ip", "id", "card", "phone"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, PrivateAttr, field_validator
 
 from curation.errors import ModelError, OperatorError
-from curation.operators import Scorer
+from curation.operators import Scorer, parted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,7 @@ class Contamination(Scorer):
     @field_validator("benchmarks", mode="before")
     @classmethod
     def _parted(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return parted(value)
 
     @property
     def needs_vectors(self) -> bool:
