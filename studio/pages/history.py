@@ -226,7 +226,7 @@ def _show_difference(report: DiffReport) -> None:
             height="content" if len(summary(report)) <= 10 else 380,
             column_config={
                 "change": st.column_config.TextColumn("Change", width="small"),
-                "reason": st.column_config.TextColumn("Reason", width="large"),
+                "reason": st.column_config.TextColumn("Reason", width="medium"),
                 "samples": st.column_config.NumberColumn("Samples", format="localized", width="small"),
             },
             alt="How many samples were added, removed or changed for which reason",
@@ -241,7 +241,7 @@ def _show_difference(report: DiffReport) -> None:
             height="content" if report.rows.height <= 10 else 380,
             column_config={
                 "change": st.column_config.TextColumn("Change", width="small"),
-                "instruction": st.column_config.TextColumn("Instruction", width="large"),
+                "instruction": st.column_config.TextColumn("Instruction", width="medium"),
                 "source": st.column_config.TextColumn("Source", width="small"),
                 "reason": st.column_config.TextColumn("Reason", width="medium"),
                 "id": st.column_config.TextColumn("Id", width="small"),
