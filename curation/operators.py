@@ -114,6 +114,10 @@ class Pool:
     """`id`, `source` and the selector's `needs`, ordered by id."""
     vectors: np.ndarray | None = None
     """float32 (samples, dimensions), row i belongs to row i of `frame`; unit length unless the user's own are not."""
+    targets: np.ndarray | None = None
+    """float32 (targets, dimensions): vectors of the samples that the selector's `target` names."""
+    given: np.ndarray | None = None
+    """int64: rows of `frame` that are chosen already, in that order, where the selector has `begins_with`."""
 
     def __len__(self) -> int:
         return self.frame.height
@@ -132,16 +136,33 @@ class Selection:
 class Selector(Operator, ABC):
     """Chooses samples. Pure: it sees a pool and a budget, no corpus, clock or network."""
 
-    needs_vectors: ClassVar[bool] = False
-
     @property
     def needs(self) -> tuple[str, ...]:
         """Columns it reads besides `id` and `source`."""
         return ()
 
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether it reads `Pool.vectors`; samples without one are then not in the pool."""
+        return False
+
+    @property
+    def target_where(self) -> str | None:
+        """A condition on the corpus: the vectors of these samples, held out or not, are `Pool.targets`."""
+        return None
+
+    @property
+    def begins_with(self) -> str | None:
+        """Name of a stored selection to go on from: its samples come first and count towards the budget."""
+        return None
+
     @abstractmethod
     def select(self, pool: Pool, budget: int) -> Selection:
-        """Choose `budget` samples (1 <= budget <= len(pool)); deterministic for equal pool and parameters."""
+        """Choose `budget` samples (1 <= budget <= len(pool)); deterministic for equal pool and parameters.
+
+        Raises:
+            OperatorError: fewer samples qualify than the budget asks for.
+        """
 
 
 AnyOperator = TypeVar("AnyOperator", bound=Operator)

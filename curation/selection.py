@@ -18,7 +18,7 @@ from curation.progress import Progress, silent
 from curation.sql import quoted, run_id, working
 from curation.tracing import current_versions
 from curation.twins import QUESTION, with_twins
-from curation.vectors import vectors_of
+from curation.vectors import Vectors, vectors_of
 
 
 @dataclass(frozen=True)
@@ -145,22 +145,73 @@ def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str 
     for column in selector.needs:
         if column not in known:
             raise unscored_column(corpus, column)
-    columns = list(dict.fromkeys(["id", "source", *selector.needs, "held_out"]))
+    columns = list(dict.fromkeys(["id", "source", *selector.needs]))
     frame = corpus.frame(columns, where=working(where)).sort("id")
-    left = dict.fromkeys(frame.filter("held_out")["id"], "held out for evaluation")
-    twins = with_twins(corpus, corpus.query("SELECT id FROM everything WHERE held_out")["id"]) - left.keys()
-    left |= dict.fromkeys((i for i in frame["id"] if i in twins), "it asks what a held-out sample asks")
+    left = _never(corpus, frame, "contaminated" in known)
+    vectors = vectors_of(corpus, embedding) if selector.needs_vectors else None
+    targets = _targets(corpus, selector.target_where)
+    left |= dict.fromkeys((i for i in frame["id"] if i in targets and i not in left), "it is one of the target samples")
     frame = frame.filter(~pl.col("id").is_in(list(left)))
+    matrix = None
+    if vectors is not None:
+        place = pl.DataFrame({"id": vectors.ids, "place": np.arange(len(vectors.ids))})
+        frame = frame.join(place, on="id", how="left", maintain_order="left")
+        bare = frame.filter(pl.col("place").is_null())["id"]
+        left |= dict.fromkeys(bare, f"no vector in the embedding {vectors.name!r}")
+        frame = frame.drop_nulls("place")
+        matrix = np.asarray(vectors.matrix[frame["place"].to_numpy()], np.float32)
+        frame = frame.drop("place")
     if frame.is_empty():
         raise CorpusError("No sample is in the pool.", fix="widen the filter, or ingest more files")
-    if not selector.needs_vectors:
-        return Pool(frame), left
-    vectors = vectors_of(corpus, embedding)
-    place = pl.DataFrame({"id": vectors.ids, "place": np.arange(len(vectors.ids))})
-    frame = frame.join(place, on="id", how="left", maintain_order="left")
-    left |= dict.fromkeys(frame.filter(pl.col("place").is_null())["id"], f"no vector in the embedding {vectors.name!r}")
-    frame = frame.drop_nulls("place")
-    return Pool(frame.drop("place"), np.asarray(vectors.matrix[frame["place"].to_numpy()], np.float32)), left
+    given = _given(corpus, selector.begins_with, frame)
+    return Pool(frame, matrix, _vectors_of_targets(vectors, targets, selector), given), left
+
+
+def _never(corpus: Corpus, frame: pl.DataFrame, checked_for_leaks: bool) -> dict[str, str]:
+    """Samples that no selector may take, and why."""
+    held = corpus.query("SELECT id FROM everything WHERE held_out")["id"]
+    of_held = set(held)
+    left = {i: "held out for evaluation" for i in frame["id"] if i in of_held}
+    twins = with_twins(corpus, held) - left.keys()
+    left |= dict.fromkeys((i for i in frame["id"] if i in twins), "it asks what a held-out sample asks")
+    if checked_for_leaks:
+        # Who has looked at a passage and kept the sample knows better than the rule.
+        leaks = corpus.query("SELECT id FROM everything WHERE contaminated AND decision IS DISTINCT FROM 'keep'")["id"]
+        of_leaks = set(leaks) - left.keys()
+        left |= dict.fromkeys((i for i in frame["id"] if i in of_leaks), "contaminated: it repeats a benchmark")
+    return left
+
+
+def _targets(corpus: Corpus, where: str | None) -> set[str]:
+    if where is None:
+        return set()
+    found = set(corpus.frame(["id"], where=working(where))["id"])
+    if not found:
+        raise CorpusError(f"No sample is a target: {where}.", fix="give another condition: --set target=SQL")
+    return found
+
+
+def _vectors_of_targets(vectors: Vectors | None, targets: set[str], selector: Selector) -> np.ndarray | None:
+    if vectors is None or selector.target_where is None:
+        return None
+    rows = [row for row, i in enumerate(vectors.ids) if i in targets]
+    if not rows:
+        raise CorpusError(
+            f"No target sample has a vector in the embedding {vectors.name!r}.",
+            fix="embed them too: winnow embed CORPUS",
+        )
+    return np.asarray(vectors.matrix[rows], np.float32)
+
+
+def _given(corpus: Corpus, name: str | None, frame: pl.DataFrame) -> np.ndarray | None:
+    """Rows of the pool that a stored selection has chosen, best first; what was rewritten since as it is now."""
+    if name is None:
+        return None
+    ids = corpus.selection(name).ids
+    current = current_versions(corpus, set(ids))
+    row = {i: number for number, i in enumerate(frame["id"])}
+    found = dict.fromkeys(row[now] for i in ids if (now := current.get(i, i)) in row)
+    return np.fromiter(found, np.int64, len(found))
 
 
 def hold_out(corpus: Corpus, budget: int | float | str, *, seed: int = 0) -> HoldOutReport:

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from curation.errors import OperatorError
 from curation.operators import Pool, Selection, Selector
+from curation.ranking import enough, numbers
 
 
 class ImportanceResampling(Selector):
@@ -35,14 +35,10 @@ class ImportanceResampling(Selector):
         return (self.score,)
 
     def select(self, pool: Pool, budget: int) -> Selection:
-        values = self._numbers(pool)
+        values = numbers(pool.frame, self.score)
         ids = pool.frame["id"].to_list()
         inside = np.flatnonzero(np.isfinite(values))
-        if len(inside) < budget:
-            raise OperatorError(
-                f"{budget:,} samples are asked for; {len(inside):,} of {len(ids):,} have the score {self.score!r}.",
-                fix=f"ask for at most {len(inside)}, or score more samples",
-            )
+        enough(self.name, len(inside), budget, pool, f"have the score {self.score!r}", "score more samples")
         noise = np.random.default_rng(self.seed).gumbel(size=len(ids))
         keys = self._weights(values[inside]) / self.temperature + noise[inside]
         order = inside[np.argsort(-keys, kind="stable")]
@@ -55,11 +51,3 @@ class ImportanceResampling(Selector):
             return values
         deviation = float(values.std())
         return (values - values.mean()) / deviation if deviation > 0 else np.zeros(len(values))
-
-    def _numbers(self, pool: Pool) -> np.ndarray:
-        column = pool.frame[self.score]
-        if not (column.dtype.is_numeric() or column.dtype == bool):
-            raise OperatorError(
-                f"{self.score!r} is not a number but {column.dtype}.", fix="choose a numeric score column"
-            )
-        return column.cast(float).to_numpy().astype(np.float64)

@@ -21,9 +21,12 @@ class KCenter(Selector):
     """
 
     name: ClassVar[str] = "k-center"
-    needs_vectors: ClassVar[bool] = True
 
     start: int | None = Field(None, ge=0, description="Seed of a random first sample; null starts at the middle")
+
+    @property
+    def needs_vectors(self) -> bool:
+        return True
 
     def select(self, pool: Pool, budget: int) -> Selection:
         if pool.vectors is None:

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from curation.errors import OperatorError
 from curation.operators import Pool, Selection, Selector
+from curation.ranking import enough, numbers
 
 
 class TopK(Selector):
@@ -29,7 +29,7 @@ class TopK(Selector):
         return (self.score,)
 
     def select(self, pool: Pool, budget: int) -> Selection:
-        values = self._numbers(pool)
+        values = numbers(pool.frame, self.score)
         ids = pool.frame["id"].to_list()
         outside = np.isnan(values)
         low = values < self.min if self.min is not None else np.zeros(len(ids), bool)
@@ -38,21 +38,9 @@ class TopK(Selector):
         reasons |= {ids[i]: f"{self.score} {values[i]:.4g} is below {self.min:g}" for i in np.flatnonzero(low)}
         reasons |= {ids[i]: f"{self.score} {values[i]:.4g} is above {self.max:g}" for i in np.flatnonzero(high)}
         inside = np.flatnonzero(~(outside | low | high))
-        if len(inside) < budget:
-            raise OperatorError(
-                f"{budget:,} samples are asked for; {len(inside):,} of {len(ids):,} have a {self.score} in bounds.",
-                fix=f"ask for at most {len(inside)}, or score more samples",
-            )
+        enough(self.name, len(inside), budget, pool, f"have a {self.score} in bounds", "score more samples")
         order = inside[np.argsort(-values[inside] if self.descending else values[inside], kind="stable")]
         last = values[order[budget - 1]]
         for place, i in enumerate(order[budget:], budget + 1):
             reasons[ids[i]] = f"{self.score} {values[i]:.4g} is place {place}; the last chosen has {last:.4g}"
         return Selection([ids[i] for i in order[:budget]], reasons)
-
-    def _numbers(self, pool: Pool) -> np.ndarray:
-        column = pool.frame[self.score]
-        if not (column.dtype.is_numeric() or column.dtype == bool):
-            raise OperatorError(
-                f"{self.score!r} is not a number but {column.dtype}.", fix="choose a numeric score column"
-            )
-        return column.cast(float).to_numpy().astype(np.float64)

@@ -41,7 +41,7 @@ def _select(corpus: Corpus, where: str | None) -> None:
         selector, options = forms.operator_form(SELECTORS, key="selector", choices=_choices(corpus))
         budget, keep = _budget(pool)
         name = _name(selector, budget)
-        embedding, no_vectors = _embedding(corpus) if selector.needs_vectors else ([], None)
+        embedding, no_vectors = _embedding(corpus) if selector.name == "k-center" else ([], None)
     with command:
         argv = ["select", str(corpus.path), selector.name, budget, "--name", name, *options, *embedding]
         argv += ["--where", where] if where else []

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -6,16 +7,17 @@ import pytest
 
 from curation.actions import undo
 from curation.corpus import Corpus
-from curation.deciding import drop, edit
+from curation.deciding import drop, edit, keep
 from curation.embedding import add_vectors
 from curation.errors import CorpusError, OperatorError
 from curation.names import checked_name
-from curation.operators import Pool, Selector
+from curation.operators import Pool, Selection, Selector
+from curation.ranking import chosen
 from curation.sample import to_frame
 from curation.scorers import Metadata
 from curation.scoring import score
 from curation.selection import compare, hold_out, samples_in, select
-from curation.selectors import SELECTORS, ImportanceResampling, KCenter, Longest, Random, Stratified, TopK
+from curation.selectors import KCenter, Longest, Random, Stratified, TopK
 from curation.selectors.k_center import farthest_first
 from tests.curation.samples import corpus_of, pair
 
@@ -31,38 +33,6 @@ def pool(n: int = 200, seed: int = 0) -> Pool:
         }
     )
     return Pool(frame, rng.normal(size=(n, 8)).astype(np.float32))
-
-
-ALL = [Random(), Stratified(), Longest(), TopK(score="quality"), KCenter(), ImportanceResampling(score="quality")]
-
-
-@pytest.mark.parametrize("selector", ALL, ids=lambda s: s.name)
-@pytest.mark.parametrize("budget", [1, 7, 150])
-def test_every_selector_gives_the_exact_budget_without_doubles_and_a_reason_for_the_rest(
-    selector: Selector, budget: int
-) -> None:
-    chosen = selector.select(pool(), budget)
-    assert len(chosen.ids) == len(set(chosen.ids)) == budget
-    assert set(chosen.ids).isdisjoint(chosen.rejected)
-    assert len(chosen.rejected) == 200 - budget
-    assert all(chosen.rejected.values())
-
-
-@pytest.mark.parametrize("selector", ALL, ids=lambda s: s.name)
-def test_a_prefix_is_the_selection_for_a_smaller_budget(selector: Selector) -> None:
-    large = selector.select(pool(), 120).ids
-    assert selector.select(pool(), 30).ids == large[:30]
-
-
-def test_every_selector_is_listed_here() -> None:
-    assert {s.name for s in ALL} == {s.name for s in SELECTORS}
-
-
-@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: s.name)
-def test_every_selector_says_where_it_is_from(selector: type[Selector]) -> None:
-    assert selector.__doc__ is not None
-    assert "Source:" in selector.__doc__
-    assert all(field.description for field in selector.model_fields.values())
 
 
 def test_stratified_keeps_the_shares_in_every_prefix() -> None:
@@ -272,3 +242,68 @@ def test_what_a_held_out_sample_asked_before_it_was_edited_may_be_chosen(corpus:
     twin = pair("Q3 ", "another answer")
     corpus.add(to_frame([twin]))
     assert twin.id in select(corpus, Random(), 40, name="all").ids
+
+
+def test_trap_19_contaminated_samples_are_left_unless_somebody_looked_and_kept_them(tmp_path: Path) -> None:
+    samples = [pair(f"q{i}", f"a{i}", metadata={"leak": i < 3}) for i in range(8)]
+    corpus = corpus_of(tmp_path / "c", samples)
+    flags = pl.DataFrame({"id": [s.id for s in samples], "contaminated": [i < 3 for i in range(8)], "reason": None})
+    corpus.begin_scoring("r", "contamination", "{}", None, {"contaminated": "BOOLEAN"})
+    corpus.add_scores("r", "s", flags.with_columns(pl.col("reason").cast(pl.String)))
+    corpus.refresh_scores()
+    keep(corpus, ids=[samples[0].id])
+    report = select(corpus, Random(), 6, name="clean")
+    assert report.rejected == dict.fromkeys((s.id for s in samples[1:3]), "contaminated: it repeats a benchmark")
+
+
+def embedded(corpus: Corpus, folder: Path) -> None:
+    np.save(folder / "vectors.npy", np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32))
+    add_vectors(corpus, folder / "vectors.npy", "stars", name="v")
+
+
+class Watching(Selector):
+    """Keeps the pool it was given. Source: none."""
+
+    name: ClassVar[str] = "watching"
+    target: str | None = None
+    after: str | None = None
+    seen: ClassVar[list[Pool]] = []
+
+    needs_vectors: ClassVar[bool] = True
+
+    @property
+    def target_where(self) -> str | None:
+        return self.target
+
+    @property
+    def begins_with(self) -> str | None:
+        return self.after
+
+    def select(self, pool: Pool, budget: int) -> Selection:
+        self.seen.append(pool)
+        return chosen(pool, range(budget), "watched")
+
+
+def test_target_samples_are_given_as_vectors_and_are_never_candidates(corpus: Corpus, tmp_path: Path) -> None:
+    embedded(corpus, tmp_path)
+    report = select(corpus, Watching(target="source = 'a'"), 5, name="t")
+    seen = Watching.seen[-1]
+    assert seen.targets is not None
+    assert (seen.targets.shape, set(seen.frame["source"])) == ((20, 4), {"b"})
+    assert list(report.rejected.values()).count("it is one of the target samples") == 20
+
+
+def test_a_condition_without_a_target_sample_is_told(corpus: Corpus, tmp_path: Path) -> None:
+    embedded(corpus, tmp_path)
+    with pytest.raises(CorpusError, match="No sample is a target"):
+        select(corpus, Watching(target="source = 'c'"), 5, name="t")
+
+
+def test_a_selection_to_go_on_from_is_given_as_rows_of_the_pool(corpus: Corpus, tmp_path: Path) -> None:
+    embedded(corpus, tmp_path)
+    first = select(corpus, Random(seed=3), 6, name="first").ids
+    drop(corpus, ids=[first[0]], reason="no")
+    select(corpus, Watching(after="first"), 8, name="second")
+    seen = Watching.seen[-1]
+    assert seen.given is not None
+    assert [seen.frame["id"][int(row)] for row in seen.given] == first[1:]
