@@ -15,6 +15,7 @@ import polars as pl
 from curation.columns import unscored_column
 from curation.corpus import Corpus
 from curation.engines import Batch, measured
+from curation.own_operators import code_digest
 from curation.progress import Progress, silent
 from curation.sql import quoted, run_id, working
 from curation.vectors import Vectors, vectors_of
@@ -71,7 +72,7 @@ def score(
     vectors = vectors_of(corpus, getattr(scorer, "embedding", None)) if scorer.needs_vectors else None
     everything = corpus.frame(["id", *needs], where=working(where)) if scorer.whole else None
     # Without the paths that in_corpus fills in: a corpus may be moved.
-    run = run_id(asked, scorer.fingerprint(), *_digest(everything, vectors))
+    run = run_id(asked, scorer.fingerprint(), *_digest(everything, vectors), *code_digest(scorer))
     model = scorer.model_dump().get("model")
     corpus.begin_scoring(run, scorer.name, scorer.spec_json(), model, columns)
     folder = folder or corpus.path / "jobs" / f"score-{run}"

@@ -152,13 +152,13 @@ def score(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Measure samples by a scorer (see: winnow operators)."""
+    """Measure samples by a scorer (see: winnow operators), or by one of your own: the path of its .py file."""
     from curation.corpus import Corpus
-    from curation.operators import build
+    from curation.own_operators import build_any
     from curation.scorers import SCORERS
     from curation.scoring import score as verb
 
-    operator = build("scorer", SCORERS, scorer, pairs(settings, "--set"))
+    operator = build_any("scorer", SCORERS, scorer, pairs(settings, "--set"))
     opened = Corpus(corpus)
     folder = shard_folder(opened.path)
     perform(
@@ -269,11 +269,11 @@ def select(
 ) -> None:
     """Choose BUDGET samples (a number, or a share such as 5%) and keep the choice under a name."""
     from curation.corpus import Corpus
-    from curation.operators import build
+    from curation.own_operators import build_any
     from curation.selection import select as verb
     from curation.selectors import SELECTORS
 
-    operator = build("selector", SELECTORS, selector, pairs(settings, "--set"))
+    operator = build_any("selector", SELECTORS, selector, pairs(settings, "--set"))
     opened = Corpus(corpus)
     perform(
         opened.path,

@@ -1,0 +1,68 @@
+"""Operators of the user's own: one class in one Python file, named on the command line by the file's path."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from curation.errors import OperatorError
+from curation.operators import AnyOperator, Operator, build
+
+
+def build_any(
+    kind: str,
+    operators: Sequence[type[AnyOperator]],
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+) -> AnyOperator:
+    """An operator from its name, or from the path of a Python file (`.py`) that holds one; runs that file.
+
+    Raises:
+        OperatorError: as `operators.build`; or the file can't be run, or doesn't hold one operator of this kind.
+    """
+    if not name.endswith(".py"):
+        return build(kind, operators, name, parameters)
+    base = next(parent for parent in operators[0].__mro__ if inspect.isabstract(parent))
+    own: type[AnyOperator] = _class_in(Path(name), base, kind)
+    return build(kind, [own], own.name, parameters)
+
+
+def code_digest(operator: Operator) -> list[str]:
+    """Hash of the file that an operator of the user's own is written in: other code, other numbers."""
+    module = type(operator).__module__
+    path = inspect.getsourcefile(type(operator)) if module.partition(".")[0] not in ROOMS else None
+    return [hashlib.sha256(Path(path).read_bytes()).hexdigest()] if path and Path(path).is_file() else []
+
+
+ROOMS = ("curation", "synthesis", "training", "studio")
+
+
+def _class_in(path: Path, base: type, kind: str) -> Any:
+    if not path.is_file():
+        raise OperatorError(f"There is no file {path}.", fix=f"give the path of a file with one {kind}")
+    # On the path and under its own name, so that worker processes can import it too.
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    if path.stem in sys.modules and getattr(sys.modules[path.stem], "__file__", None) != str(path.resolve()):
+        raise OperatorError(f"{path}: a module {path.stem!r} exists already.", fix="give the file another name")
+    try:
+        module = importlib.import_module(path.stem)
+    except Exception as error:
+        raise OperatorError(f"{path} can't be run: {type(error).__name__}: {error}", fix="mend the file") from None
+    found = [c for c in vars(module).values() if _is_own(c, base, module.__name__)]
+    if len(found) != 1:
+        names = ", ".join(c.__name__ for c in found) or "none"
+        raise OperatorError(
+            f"{path} holds {len(found)} classes that are a {kind} with a name ({names}).", fix="keep one in the file"
+        )
+    return found[0]
+
+
+def _is_own(value: Any, base: type, module: str) -> bool:
+    return inspect.isclass(value) and issubclass(value, base) and value.__module__ == module and hasattr(value, "name")
