@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 from benchmarks import (
     contamination,
+    facility_location,
     ifd,
     ingest,
     k_center,
     kills,
+    mig,
     near_duplicates,
     preference_agreement,
+    repr_filter,
     semantic_duplicates,
     signals,
 )
@@ -20,6 +23,8 @@ from benchmarks import (
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "ingest": ingest.run,
     "k-center": k_center.run,
+    "repr-filter": repr_filter.run,
+    "facility-location": facility_location.run,
     "ifd": ifd.run,
     "signals": signals.run,
     "preference-agreement": preference_agreement.run,
@@ -27,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "semantic-duplicates": semantic_duplicates.run,
     "contamination": contamination.run,
     "kills": kills.run,
+    "mig": mig.run,
 }
 
 

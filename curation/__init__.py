@@ -14,7 +14,7 @@ _HOMES = {
     "Sample": "sample",
     "WinnowError": "errors",
     "arrivals": "arrivals",
-    "compare": "selection",
+    "compare": "comparing",
     "diff": "snapshots",
     "drop": "deciding",
     "edit": "deciding",

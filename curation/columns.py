@@ -6,10 +6,14 @@ from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
 
 SCORED_BY = {
+    "instag_normalized": "instag-normalized", "instag": "instag",
     "length": "length", "ifd": "ifd", "heuristics": "heuristics", "language": "language",
     "near_duplicate": "near-duplicate", "semantic_duplicate": "semantic-duplicate", "contaminat": "contamination",
     "importance": "importance", "classifier": "classifier", "novelty": "novelty", "toxic": "toxicity",
-    "arithmetic": "arithmetic",
+    "arithmetic": "arithmetic", "s_ifd": "s-ifd", "perplexity": "perplexity", "target_fit": "target-fit",
+    "deita_complexity": "deita-complexity", "deita_quality": "deita-quality", "reward": "reward", "less": "less",
+    "ranked_judge": "ranked-judge", "judge": "judge", "final_answer": "final-answer", "code_tests": "code-tests",
+    "constraints": "constraints", "pass_rate": "pass-rate",
 }  # fmt: skip
 """How a column's name begins -> the scorer that writes it."""
 

@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import polars as pl
 
 from curation.corpus import Corpus
 from curation.encoders import open_encoder
+from curation.engines import spread
 from curation.errors import CorpusError, unknown
+from curation.models import Encoder
 from curation.names import checked_name
 from curation.progress import Progress, silent
 from curation.vectors import about_of, store, stored
@@ -55,6 +58,8 @@ def embed(
     text: str = "both",
     name: str | None = None,
     where: str | None = None,
+    engine: str = "here",
+    workers: int | None = None,
     progress: Progress = silent,
 ) -> EmbedReport:
     """Give every sample that has none a vector. A killed run goes on from its last shard.
@@ -65,9 +70,12 @@ def embed(
         text: `both`, `instruction` or `response`.
         name: what to call the embedding; made from the model and text when null.
         where: a condition on the samples; all when null.
+        engine: where to encode: `here`, `processes` or `ray`.
+        workers: of the engine; one per core when null.
         progress: told the samples embedded so far.
 
     Raises:
+        OperatorError: no such engine.
         CorpusError: `text` is none of the three, or the condition is wrong.
         ModelError: the encoder can't be opened.
     """
@@ -87,7 +95,7 @@ def embed(
         done = set(stored(folder)[0]) | {i for part in _parts(folder) for i in np.load(_ids_of(part)).tolist()}
         pending = [i for i in ids if i not in done]
         if pending:
-            _encode(corpus, model, text, pending, folder, progress)
+            _encode(_Shards(corpus, model, text, pending, folder), engine, workers, progress)
         dimensions = _merge(folder, {"name": name, "model": model, "text": text})
     return EmbedReport(name, model, text, dimensions, len(pending), len(ids) - len(pending))
 
@@ -98,31 +106,76 @@ def default_name(model: str, text: str = "both") -> str:
     return base if text == "both" else f"{base}-{text}"
 
 
-def _encode(corpus: Corpus, model: str, text: str, pending: Sequence[str], folder: Path, progress: Progress) -> None:
-    def all_texts() -> list[str]:
-        progress(0, len(pending), f"{model}: learning which n-grams tell samples apart")
-        return corpus.query(f"SELECT {TEXTS[text]} AS text FROM samples ORDER BY id")["text"].to_list()
+@dataclass(frozen=True)
+class _Shards:
+    """What is left to embed, and where."""
 
-    encoder = open_encoder(model, folder=folder, fit_on=all_texts)
-    first = 1 + max((int(p.stem) for p in _parts(folder)), default=0)
-    for number, start in enumerate(range(0, len(pending), SHARD_ROWS), first):
-        ids = list(pending[start : start + SHARD_ROWS])
-        vectors = encoder.encode(_texts(corpus, text, ids))
-        part = folder / "parts" / f"{number:05d}.npy"
+    corpus: Corpus
+    model: str
+    text: str
+    pending: Sequence[str]
+    folder: Path
+
+    def ids(self) -> Iterator[list[str]]:
+        """Of each shard."""
+        for start in range(0, len(self.pending), SHARD_ROWS):
+            yield list(self.pending[start : start + SHARD_ROWS])
+
+    def all_texts(self) -> list[str]:
+        """Of the whole corpus."""
+        return self.corpus.query(f"SELECT {TEXTS[self.text]} AS text FROM samples ORDER BY id")["text"].to_list()
+
+    def texts(self) -> Iterator[tuple[str, list[str]]]:
+        """(name of the shard, its texts), read one by one."""
+        first = 1 + max((int(p.stem) for p in _parts(self.folder)), default=0)
+        for number, ids in enumerate(self.ids(), first):
+            wanted = pl.DataFrame({"id": ids}, schema={"id": pl.String}).with_row_index("place")
+            frame = self.corpus.database.run(
+                f"SELECT {TEXTS[self.text]} AS text FROM samples JOIN wanted USING (id) ORDER BY place",
+                frames={"wanted": wanted},
+            )
+            yield f"{number:05d}.npy", frame["text"].to_list()
+
+
+@dataclass
+class _Reopened:
+    """An encoder that each worker opens for itself, and keeps open: models are too large to be sent around."""
+
+    spec: str
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """As `Encoder.encode`."""
+        return _opened(self.spec).encode(texts)
+
+
+@lru_cache(maxsize=1)
+def _opened(spec: str) -> Encoder:
+    return open_encoder(spec)
+
+
+def _encoded(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
+    return encoder.encode(texts)
+
+
+def _encode(shards: _Shards, engine: str, workers: int | None, progress: Progress) -> None:
+    def fit_on() -> list[str]:
+        progress(0, total, f"{shards.model}: learning which n-grams tell samples apart")
+        return shards.all_texts()
+
+    done, total = 0, len(shards.pending)
+    # The lexical encoder is fitted here, once, and sent along.
+    here = engine == "here" or shards.model == "lexical"
+    encoder = open_encoder(shards.model, folder=shards.folder, fit_on=fit_on) if here else _Reopened(shards.model)
+    vectors = spread(partial(_encoded, encoder), shards.texts(), engine, workers)
+    for ids, (name, of_shard) in zip(shards.ids(), vectors, strict=True):
+        part = shards.folder / "parts" / name
         np.save(_ids_of(part), np.array(ids))
-        partial = part.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.save(file, vectors.astype(np.float32))
-        partial.replace(part)
-        progress(start + len(ids), len(pending), f"{model}: {start + len(ids):,} of {len(pending):,} samples")
-
-
-def _texts(corpus: Corpus, text: str, ids: Sequence[str]) -> list[str]:
-    wanted = pl.DataFrame({"id": list(ids)}, schema={"id": pl.String}).with_row_index("place")
-    frame = corpus.database.run(
-        f"SELECT {TEXTS[text]} AS text FROM samples JOIN wanted USING (id) ORDER BY place", frames={"wanted": wanted}
-    )
-    return frame["text"].to_list()
+        partial_file = part.with_suffix(".partial")
+        with partial_file.open("wb") as file:
+            np.save(file, of_shard.astype(np.float32))
+        partial_file.replace(part)
+        done += len(ids)
+        progress(done, total, f"{shards.model}: {done:,} of {total:,} samples")
 
 
 def _merge(folder: Path, about: dict[str, Any]) -> int:

@@ -1,4 +1,7 @@
-"""Encoders: texts to unit vectors. `lexical` needs nothing but numpy and sklearn; the other is sentence-transformers.
+"""Encoders: texts to unit vectors. `lexical` needs nothing but numpy and sklearn; the others need torch.
+
+These are sentence-transformers, and the hidden states of a causal language model (`hf-mean:`, `hf-weighted:` and
+`hf-last:`, see `curation.hidden_states`).
 
 The lexical encoder compares wording, not meaning: character n-grams of any language, hashed, weighted by how rare they
 are in the corpus, and reduced by an SVD. It is fitted on the corpus once and stored, so that samples that arrive later
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from curation.errors import ModelError, unknown
+from curation.hidden_states import POOLINGS, open_pooled
 from curation.models import Encoder
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 LEXICAL_FILE = "lexical.npz"
 
 _TRANSFORMER = "sentence-transformers:"
+_POOLED = {f"hf-{pooling}": pooling for pooling in POOLINGS}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _NGRAMS = (2, 3, 4)
 """Lengths of the character n-grams; pairs carry most Chinese words."""
@@ -38,7 +43,7 @@ _CHUNK = 1_000
 def open_encoder(
     spec: str = "lexical", *, folder: Path | None = None, fit_on: Callable[[], Sequence[str]] | None = None
 ) -> Encoder:
-    """Open `lexical` or `sentence-transformers:NAME_OR_PATH`.
+    """Open `lexical`, `sentence-transformers:NAME_OR_PATH`, or `hf-mean:`, `hf-weighted:` or `hf-last:NAME_OR_PATH`.
 
     Args:
         spec: which encoder.
@@ -50,8 +55,12 @@ def open_encoder(
     """
     if spec.startswith(_TRANSFORMER):
         return SentenceTransformerEncoder(spec)
+    kind, colon, model = spec.partition(":")
+    if colon and kind in _POOLED:
+        return open_pooled(spec, model, _POOLED[kind])
     if spec != "lexical":
-        raise unknown("encoder", spec, ["lexical", f"{_TRANSFORMER}NAME_OR_PATH"], ModelError)
+        known = ["lexical", *(f"{kind}:NAME_OR_PATH" for kind in (_TRANSFORMER[:-1], *_POOLED))]
+        raise unknown("encoder", spec, known, ModelError)
     stored = folder / LEXICAL_FILE if folder is not None else None
     if stored is not None and stored.is_file():
         return LexicalEncoder.load(stored)

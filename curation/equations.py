@@ -79,6 +79,15 @@ def equations_in(text: str) -> list[Equation]:
     return list(found.values())
 
 
+def worth(text: str) -> tuple[float, ...]:
+    """What a number, or a calculation, is worth: two values where a percent sign may mean a hundredth or not.
+
+    Nothing where the text is neither.
+    """
+    side = _side(_plain(text).strip())
+    return side.values if side else ()
+
+
 def _plain(line: str) -> str:
     line = line.translate(_PLAIN)
     for pattern, sign in _LATEX:

@@ -56,6 +56,10 @@ def parted(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+NOT_REACHED = "the model was not reached: "
+"""How a reason begins that says nothing of the sample: its null is not stored, and the next run measures it again."""
+
+
 class Scorer(Operator, ABC):
     """Measures samples: columns in, columns out, one row per sample in the same order."""
 
@@ -63,7 +67,8 @@ class Scorer(Operator, ABC):
     """Samples per batch, and so per committed shard."""
     whole: ClassVar[bool] = False
     """Whether the answer for one sample depends on the others: then all of them come as one batch, in order of
-    ingestion, and samples that are added later make another run over all."""
+    ingestion, and samples that are added later make another run over all. A scorer that first measures something of
+    each sample by itself may have a method `prepare` (`engines.InParts`), which workers share."""
 
     @property
     def needs(self) -> tuple[str, ...]:

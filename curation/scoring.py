@@ -15,6 +15,7 @@ import polars as pl
 from curation.columns import unscored_column
 from curation.corpus import Corpus
 from curation.engines import Batch, measured
+from curation.operators import NOT_REACHED
 from curation.own_operators import code_digest
 from curation.progress import Progress, silent
 from curation.sql import quoted, run_id, working
@@ -88,7 +89,7 @@ def score(
     batches = _batches(corpus, pending, needs, run, folder, rows, vectors)
     for shard, measures in measured(scorer, batches, engine, workers):
         _write(measures, folder / shard)
-        corpus.add_scores(run, shard, measures)
+        _take(corpus, run, shard, measures)
         done += measures.height
         scored += measures.height - measures[main].null_count()
         progress(done, pending.height, f"{scorer.name}: {done:,} of {pending.height:,} samples")
@@ -165,7 +166,12 @@ def _take_left_over(corpus: Corpus, run: str, folder: Path) -> None:
     taken = corpus.shards(run)
     for path in _shards(run, folder):
         if path.name not in taken:
-            corpus.add_scores(run, path.name, pl.read_parquet(path))
+            _take(corpus, run, path.name, pl.read_parquet(path))
+
+
+def _take(corpus: Corpus, run: str, shard: str, measures: pl.DataFrame) -> None:
+    unreached = pl.col("reason").str.starts_with(NOT_REACHED).fill_null(False)
+    corpus.add_scores(run, shard, measures.filter(~unreached))
 
 
 def _shards(run: str, folder: Path) -> list[Path]:
@@ -180,6 +186,8 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
 
 def _reasons(folder: Path, run: str, pending: pl.DataFrame) -> dict[str, int]:
     shards = pl.concat([pl.read_parquet(p, columns=["id", "reason"]) for p in _shards(run, folder)])
-    mine = shards.join(pending.select("id"), on="id", how="semi").drop_nulls("reason")
+    # Of a sample that was tried again the last answer counts.
+    last = shards.unique("id", keep="last", maintain_order=True)
+    mine = last.join(pending.select("id"), on="id", how="semi").drop_nulls("reason")
     counts = mine["reason"].value_counts(sort=True)
     return dict(counts.iter_rows())

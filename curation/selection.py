@@ -1,10 +1,9 @@
-"""Selection: choose samples for a purpose, say why the others were left, and compare choices."""
+"""Selection: choose samples for a purpose, and say why the others were left."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 
 import numpy as np
 import polars as pl
@@ -15,7 +14,7 @@ from curation.errors import CorpusError, OperatorError
 from curation.names import checked_name
 from curation.operators import Pool, Selection, Selector
 from curation.progress import Progress, silent
-from curation.sql import quoted, run_id, working
+from curation.sql import run_id, working
 from curation.tracing import current_versions
 from curation.twins import QUESTION, with_twins
 from curation.vectors import Vectors, vectors_of
@@ -33,20 +32,6 @@ class SelectReport:
     """id -> why it was left."""
     pool: int
     """Candidates: samples of the working set that are not held out."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Stored selections side by side."""
-
-    sizes: pl.DataFrame
-    """name, selector, samples, tokens (null unless `length` was scored)."""
-    overlap: pl.DataFrame
-    """a, b, common (samples in both), jaccard (0..1); every pair, each with itself too."""
-    scores: pl.DataFrame
-    """name, column, mean, pool_mean: of every numeric score."""
-    sources: pl.DataFrame
-    """name, source, samples, share (0..1)."""
 
 
 def select(
@@ -269,58 +254,3 @@ class HoldOutReport:
     added: int
     held_out: int
     by_source: dict[str, int]
-
-
-def compare(corpus: Corpus, names: Sequence[str]) -> Comparison:
-    """Stored selections side by side, against the pool; a sample that was rewritten since counts as it is now.
-
-    Raises:
-        CorpusError: one does not exist.
-    """
-    saved = {name: corpus.selection(name) for name in names}
-    current = current_versions(corpus, {i for selection in saved.values() for i in selection.ids})
-    ids = {name: {current.get(i, i) for i in selection.ids} for name, selection in saved.items()}
-    overlap = [_overlap(a, b, ids) for a, b in combinations_with_replacement(names, 2)]
-    numeric = [c for c, kind in corpus.score_columns().items() if kind in NUMERIC]
-    means = ", ".join(f"avg({quoted(c)}::DOUBLE) AS {quoted(c)}" for c in numeric)
-    chosen = {"chosen_frame": _chosen_frame(ids)}
-    by_name = "FROM everything JOIN chosen_frame USING (id) GROUP BY name"
-    scores = corpus.run(f"SELECT name{', ' if means else ''}{means} {by_name}", frames=chosen)
-    pool = corpus.query(f"SELECT {means} FROM everything WHERE {working('NOT held_out')}") if means else pl.DataFrame()
-    tokens = "sum(length_tokens)::BIGINT" if "length_tokens" in numeric else "NULL::BIGINT"
-    sizes = corpus.run(f"SELECT name, count(*) AS samples, {tokens} AS tokens {by_name}", frames=chosen)
-    sources = corpus.run(
-        f"SELECT name, source, count(*) AS samples {by_name}, source ORDER BY name, samples DESC, source",
-        frames=chosen,
-    )
-    selectors = pl.DataFrame({"name": list(names), "selector": [saved[n].operator["name"] for n in names]})
-    return Comparison(
-        sizes=selectors.join(sizes, on="name", maintain_order="left"),
-        overlap=pl.DataFrame(overlap, schema=["a", "b", "common", "jaccard"], orient="row"),
-        scores=_means(scores, pool, names, numeric),
-        sources=sources.with_columns((pl.col("samples") / pl.col("samples").sum().over("name")).alias("share")),
-    )
-
-
-NUMERIC = frozenset({"DOUBLE", "FLOAT", "BIGINT", "INTEGER", "BOOLEAN"})
-
-
-def _chosen_frame(ids: Mapping[str, set[str]]) -> pl.DataFrame:
-    rows = [(name, i) for name, of_name in ids.items() for i in sorted(of_name)]
-    return pl.DataFrame(rows, schema={"name": pl.String, "id": pl.String}, orient="row")
-
-
-def _overlap(a: str, b: str, ids: Mapping[str, set[str]]) -> tuple[str, str, int, float]:
-    common = len(ids[a] & ids[b])
-    union = len(ids[a] | ids[b])
-    return a, b, common, common / union if union else 0.0
-
-
-def _means(scores: pl.DataFrame, pool: pl.DataFrame, names: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
-    rows = {row["name"]: row for row in scores.iter_rows(named=True)}
-    overall = pool.row(0, named=True) if pool.height else {}
-    return pl.DataFrame(
-        [(name, column, rows.get(name, {}).get(column), overall.get(column)) for name in names for column in columns],
-        schema={"name": pl.String, "column": pl.String, "mean": pl.Float64, "pool_mean": pl.Float64},
-        orient="row",
-    )

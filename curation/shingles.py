@@ -80,6 +80,22 @@ class ShingleSets:
         union: Array = self.sizes[left] + self.sizes[right] - counts
         return counts / np.maximum(union, 1)
 
+    def column(self) -> pl.Series:
+        """List(Int64): the same as a column."""
+        import polars as pl
+        import pyarrow as pa
+
+        lists = pa.LargeListArray.from_arrays(pa.array(self.starts), pa.array(self.hashes))
+        column = pl.from_arrow(lists)
+        assert isinstance(column, pl.Series)
+        return column
+
+    @classmethod
+    def of_column(cls, column: pl.Series) -> ShingleSets:
+        """What `column` gave, or some rows of it."""
+        sizes = column.list.len().to_numpy().astype(np.int64)
+        return cls(column.list.explode(empty_as_null=False).to_numpy(), np.append(np.int64(0), np.cumsum(sizes)))
+
     @cached_property
     def _rows(self) -> Any:
         from scipy.sparse import csr_array

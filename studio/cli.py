@@ -65,6 +65,7 @@ def _help_line(error: click.ClickException) -> str:
 for command in (
     *(curating.ingest, curating.inspect, curating.score, curating.embed, curating.warm_up, curating.hold_out),
     *(curating.select, curating.compare, making.synthesize, making.export, making.train, making.evaluate),
+    making.diverse_evol,
     *(deciding.keep, deciding.drop, deciding.clear, deciding.tag, deciding.edit, deciding.normalize, deciding.undo),
     *(bringing.watch, bringing.arrivals),
     *(deciding.history, recalling.snapshot, recalling.diff, recalling.why),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,8 @@ def score(
 @click.option("--by", metavar="FIELD", help="Metadata field whose order the rows of --vectors have")
 @click.option("--name", help="What to call the embedding")
 @WHERE
+@click.option("--engine", type=click.Choice(["here", "processes", "ray"]), default="here", show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Of the engine; one per core if not given")
 @JSON
 def embed(
     corpus: Path,
@@ -188,6 +191,8 @@ def embed(
     by: str | None,
     name: str | None,
     where: str | None,
+    engine: str,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Give every sample a vector."""
@@ -204,7 +209,7 @@ def embed(
     def work(progress: Any) -> Any:
         if vectors is not None and by is not None:
             return add_vectors(opened, vectors, by, name=name)
-        return verb(opened, model, text=text, name=name, where=where, progress=progress)
+        return verb(opened, model, text=text, name=name, where=where, engine=engine, workers=workers, progress=progress)
 
     perform(opened.path, as_json, work, facts("embedding {r.name}", "model", "dimensions", "embedded", "already"))
 
@@ -286,8 +291,9 @@ def select(
 def _show_selection(report: Any) -> None:
     from studio.printing import print_facts
 
+    # Reasons that differ in a number or an id alone are one kind.
     kinds = Counter(
-        reason.split(";")[0] if len(reason) < 30 else reason.split(" ")[0] + " …" for reason in report.rejected.values()
+        re.sub(r"\b[0-9a-f]{16,}\b|-?\d[\d.,]*(e-?\d+)?", "…", reason) for reason in report.rejected.values()
     )
     print_facts(
         f"selection {report.name}",
@@ -303,19 +309,45 @@ def _show_selection(report: Any) -> None:
 @click.command()
 @CORPUS
 @click.argument("names", nargs=-1, required=True, metavar="SELECTION...")
+@click.option("--embedding", help="Which vectors; the latest if not given")
+@click.option("--draws", type=click.IntRange(min=3), default=5, show_default=True, help="Random subsets beside them")
+@click.option(
+    "--at-most",
+    type=click.IntRange(min=2),
+    default=2_000,
+    show_default=True,
+    help="Samples of each that diversity is measured on",
+)
+@click.option(
+    "--reference",
+    default="random",
+    show_default=True,
+    metavar="NAME",
+    help="What + and - are relative to: random, longest, or one of the selections",
+)
 @JSON
-def compare(corpus: Path, names: tuple[str, ...], as_json: bool) -> None:
-    """Put selections side by side: size, overlap, score means, sources."""
+def compare(
+    corpus: Path,
+    names: tuple[str, ...],
+    embedding: str | None,
+    draws: int,
+    at_most: int,
+    reference: str,
+    as_json: bool,
+) -> None:
+    """Put selections side by side: size, diversity beside random draws, scores, sources, overlap, examples."""
+    from curation.comparing import compare as verb
     from curation.corpus import Corpus
-    from curation.selection import compare as verb
-    from studio.printing import print_json, print_table
+    from studio.comparisons import checked_reference, comparison_json, show_comparison
+    from studio.printing import ProgressLine, print_json
 
-    comparison = verb(Corpus(corpus), names)
-    frames = {name: getattr(comparison, name).to_dicts() for name in ("sizes", "overlap", "scores", "sources")}
+    checked_reference(reference, names)
+    line = ProgressLine(silent=as_json)
+    try:
+        found = verb(Corpus(corpus), names, embedding=embedding, draws=draws, at_most=at_most, progress=line)
+    finally:
+        line.close()
     if as_json:
-        print_json(frames)
-        return
-    for name, rows in frames.items():
-        click.echo(f"{name}")
-        print_table(rows)
-        click.echo()
+        print_json(comparison_json(found, reference))
+    else:
+        show_comparison(found, reference)

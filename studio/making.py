@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -140,3 +141,56 @@ def evaluate(runs: tuple[Path, ...], no_baseline: bool, as_json: bool) -> None:
         lambda progress: verb(runs, baseline=not no_baseline, progress=progress),
         show_evaluation,
     )
+
+
+@click.command("diverse-evol")
+@CORPUS
+@click.argument("budget")
+@click.option("--name", required=True, help="What to call the selection")
+@click.option("--base-model", help="Path or name; the corpus' warm-up model if not given")
+@click.option("--adapter", type=click.Choice(["full", "lora"]), help="lora; full for the small warm-up model")
+@click.option("--rounds", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--initial", type=click.IntRange(min=1), default=100, show_default=True, help="Random samples before")
+@click.option("--seed", default=0, show_default=True)
+@SETTINGS
+@WHERE
+@JSON
+def diverse_evol(
+    corpus: Path,
+    budget: str,
+    name: str,
+    base_model: str | None,
+    adapter: str | None,
+    rounds: int,
+    initial: int,
+    seed: int,
+    settings: tuple[str, ...],
+    where: str | None,
+    as_json: bool,
+) -> None:
+    """Choose BUDGET samples in rounds: train on those chosen, then add what lies farthest for the trained model."""
+    from curation.corpus import Corpus
+    from studio.runs import training_config
+    from training.diverse_evol import DEFAULTS
+    from training.diverse_evol import diverse_evol as verb
+
+    opened = Corpus(corpus)
+    fields = {**DEFAULTS, "adapter": adapter, **pairs(settings, "--set")}
+    config = training_config(opened.path, opened.path, base_model, fields)
+    perform(
+        opened.path,
+        as_json,
+        lambda progress: verb(
+            opened, budget, config, name=name, rounds=rounds, initial=initial, where=where, seed=seed, progress=progress
+        ),
+        show_rounds,
+    )
+
+
+def show_rounds(report: Any) -> None:
+    """The selection's size, and a line for each round."""
+    from studio.printing import as_dict, print_facts, print_table
+
+    print_facts(f"selection {report.name}", {"chosen": len(report.ids), "pool": report.pool})
+    rounds = as_dict(report)["rounds"]
+    print_table(rounds, ["selection", "samples", "trained_on", "train_loss"])

@@ -36,17 +36,27 @@ def prepared(
         ModelError: no base model is named and the corpus has none of its own.
         OperatorError: a setting is wrong.
     """
-    from training.config import TrainConfig
-
     corpus = corpus_of(mix)
-    model = base_model or _warm_up_model(corpus, mix)
-    small = base_model is None or Path(base_model).name == WARM_UP
-    fields = {"base_model": model, "method": method, "adapter": adapter or ("full" if small else "lora"), **settings}
-    config = TrainConfig.checked(fields)
+    config = training_config(corpus, mix, base_model, {"method": method, "adapter": adapter, **settings})
     mix_name = mix.expanduser().resolve().name
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:6]
     runs = corpus / "runs" if corpus else mix / "runs"
     return config, runs / checked_name("run", name or f"{mix_name}-{method}-{config.adapter}-{digest}")
+
+
+def training_config(corpus: Path | None, mix: Path, base_model: str | None, fields: Mapping[str, Any]) -> TrainConfig:
+    """How a run trains, with the corpus' own small model where none is named: all of its weights, not an adapter.
+
+    Raises:
+        ModelError: no base model is named and the corpus has none of its own.
+        OperatorError: a field is wrong.
+    """
+    from training.config import TrainConfig
+
+    model = base_model or _warm_up_model(corpus, mix)
+    small = base_model is None or Path(base_model).name == WARM_UP
+    adapter = fields.get("adapter") or ("full" if small else "lora")
+    return TrainConfig.checked({"base_model": model, **fields, "adapter": adapter})
 
 
 def _warm_up_model(corpus: Path | None, mix: Path) -> str:

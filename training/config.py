@@ -69,6 +69,7 @@ class TrainConfig(BaseModel):
     )
     seed: int = Field(0, ge=0, description="Seed of adapter weights, dropout and the order of samples.")
     save_steps: int = Field(100, ge=1, description="Steps between checkpoints.")
+    checkpoints_kept: int = Field(2, ge=1, description="Checkpoints that stay; `less` wants one for each epoch.")
     eval_steps: int | None = Field(50, ge=1, description="Steps between held-out losses; empty: only before and after.")
     logging_steps: int = Field(1, ge=1, description="Steps per logged loss, which is their mean by tokens.")
     arm: Literal["mix", "random"] = Field(

@@ -174,7 +174,7 @@ def _arguments(config: TrainConfig, run: RunFolder, model: Model) -> dict[str, A
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "save_steps": config.save_steps,
-        "save_total_limit": 2,
+        "save_total_limit": config.checkpoints_kept,
         "eval_strategy": "no",
         "use_cpu": not cuda,
         "bf16": _bf16(),

@@ -195,6 +195,8 @@ def prepare(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str) -> Ru
 def _refuse_others(run: RunFolder, config: TrainConfig, hashes: Any) -> None:
     there, asked = run.read("config.json"), config.model_dump(mode="json")
     fix = "give another run folder, or delete this one to begin again"
+    # A run that was begun before a field was there had its default.
+    there = {name: field.default for name, field in TrainConfig.model_fields.items()} | (there or {})
     other = next((name for name in asked if asked[name] != there.get(name)), None)
     if other:
         raise WinnowError(

@@ -119,7 +119,7 @@ class Importance(Scorer):
         import polars as pl
 
         if self.target is not None:
-            frame, what = _frame_of(Path(self.target).expanduser()), f"the file {self.target}"
+            frame, what = frame_of_file(Path(self.target).expanduser()), f"the file {self.target}"
         elif self.target_tag is not None:
             tagged = pl.col("tags").list.contains(self.target_tag).fill_null(False)
             frame, what = batch.filter(tagged), f"the tag {self.target_tag!r}"
@@ -192,7 +192,7 @@ def _sums(part: Hashed, weights: np.ndarray) -> np.ndarray:
     return np.bincount(row, weights=weights[part.bucket], minlength=len(texts))
 
 
-def _frame_of(path: Path) -> pl.DataFrame:
+def frame_of_file(path: Path) -> pl.DataFrame:
     """The samples of a file; rows that are none are passed over.
 
     Raises:

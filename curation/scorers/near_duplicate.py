@@ -10,12 +10,10 @@ from pydantic import Field, model_validator
 
 from curation.clusters import KEEP, Clusters, Pairs, clustered, columns, preferred, reads, table
 from curation.operators import Scorer
-from curation.shingles import Array, Unit, band_keys, first_equal, shingle_sets
+from curation.shingles import Array, ShingleSets, Unit, band_keys, first_equal, shingle_sets
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from curation.shingles import ShingleSets
 
 DETECTED = 0.98
 """Chance that a pair just as alike as the threshold shares a band, where the permutations allow it."""
@@ -79,15 +77,28 @@ class NearDuplicate(Scorer):
     def columns(self) -> dict[str, str]:
         return columns("near_duplicate")
 
+    def prepare(self, part: pl.DataFrame) -> pl.DataFrame:
+        """The shingles of each text and the keys of its bands: most of the work, and no other text is needed for it."""
+        import polars as pl
+
+        sets = shingle_sets(
+            compared(part, self.text), self.n or (5 if self.shingle == "character" else 3), self.shingle
+        )
+        keys = band_keys(sets, *self.banding())
+        return pl.DataFrame(
+            {"shingles": sets.column(), "bands": pl.Series(keys, dtype=pl.Array(pl.UInt32, keys.shape[1]))}
+        )
+
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         return by_kind(batch, self._of_one_kind)
 
     def _of_one_kind(self, batch: pl.DataFrame) -> pl.DataFrame:
-        texts = compared(batch, self.text)
-        order = preferred(batch, self.keep, texts.str.len_chars().to_numpy())
-        sets = shingle_sets(texts, self.n or (5 if self.shingle == "character" else 3), self.shingle)
+        lengths = compared(batch, self.text).str.len_chars().to_numpy()
+        order = preferred(batch, self.keep, lengths)
+        prepared = batch if "shingles" in batch.columns else self.prepare(batch)
+        sets = ShingleSets.of_column(prepared["shingles"])
         rows = order[sets.sizes[order] > 0]
-        clusters = self._clusters(sets, rows)
+        clusters = self._clusters(sets, prepared["bands"].to_numpy(), rows)
         return table("near_duplicate", batch["id"], rows, clusters, "there is no word to compare")
 
     def banding(self) -> tuple[int, int]:
@@ -99,12 +110,11 @@ class NearDuplicate(Scorer):
                 return self.permutations // rows, rows
         return self.permutations, 1
 
-    def _clusters(self, sets: ShingleSets, rows: Array) -> Clusters:
+    def _clusters(self, sets: ShingleSets, bands: Array, rows: Array) -> Clusters:
         equal = first_equal(sets.keys()[rows])
         search = _Search(sets, rows, self.threshold)
         distinct = np.flatnonzero(equal == np.arange(len(rows)))
-        keys = band_keys(sets, *self.banding())[rows[distinct]]
-        return clustered(equal, search.pairs(keys, distinct), search.again)
+        return clustered(equal, search.pairs(bands[rows[distinct]], distinct), search.again)
 
 
 def by_kind(batch: pl.DataFrame, measure: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:

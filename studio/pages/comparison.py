@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from curation.comparing import taken_and_left as taken_and_left
 from curation.errors import WinnowError
 from studio import forms
+from studio.pages import diversity_charts, score_charts
+from studio.pages.corpus_state import corpus_state
 from studio.pages.distribution import ROW_PIXELS, read_on_browse, shortened, text_columns
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from curation.comparing import Comparison
     from curation.corpus import Corpus
-    from curation.selection import Comparison
 
 EXAMPLES = 10
 SOURCES = 10
@@ -36,21 +39,30 @@ def section(corpus: Corpus) -> None:
     if not chosen:
         st.caption("Choose at least one selection.")
         return
-    from curation.selection import compare
-
     try:
-        compared = compare(corpus, chosen)
+        compared = _compared(corpus_state(corpus), tuple(chosen), corpus)
     except WinnowError as error:
         forms.show_error(error)
         return
     _sizes(compared)
+    diversity_charts.section(compared)
+    _scores(compared, chosen)
     scores, overlap = st.columns([3, 2], gap="large")
     with overlap:
         _overlap(compared, chosen)
         _sources(compared, chosen)
+        diversity_charts.tags(compared)
     with scores:
-        _scores(compared, chosen)
+        score_charts.section(compared)
     _examples(corpus, chosen)
+
+
+@st.cache_data(show_spinner="Measuring the selections beside random draws", max_entries=16)
+def _compared(state: str, names: tuple[str, ...], _corpus: Corpus) -> Comparison:
+    """Measured once for a state of the corpus: the page is drawn anew at every click."""
+    from curation.comparing import compare
+
+    return compare(_corpus, names)
 
 
 def _sizes(compared: Comparison) -> None:
@@ -151,26 +163,32 @@ def _fewer(sources: pl.DataFrame) -> pl.DataFrame:
 
 
 def _scores(compared: Comparison, names: list[str]) -> None:
-    st.markdown("**Score means**: each selection beside the pool")
+    st.markdown("**Score means**: each selection beside the pool, random draws and the longest answers")
     if compared.scores.is_empty():
         st.caption("No score yet: run a scorer on the Score page.")
         return
-    numbers = {name: st.column_config.NumberColumn(name, format="%.4g", width=70) for name in ("pool", *names)}
+    table = score_table(compared, names)
+    numbers = {name: st.column_config.NumberColumn(name, format="%.4g", width=70) for name in table.columns[1:]}
     st.dataframe(
-        score_table(compared, names),
+        table,
         hide_index=True,
-        height="content",
-        column_config={"column": st.column_config.TextColumn("Score", width=130), **numbers},
-        alt="Mean of every score in the pool and in each selection",
+        height="content" if table.height <= 10 else 380,
+        column_config={"column": st.column_config.TextColumn("Score", width=130, pinned=True), **numbers},
+        alt="Mean of every score in the pool, in each selection and in the baselines",
     )
 
 
 def score_table(compared: Comparison, names: list[str]) -> pl.DataFrame:
-    """One row per score: its mean in the pool and in each selection."""
+    """One row per score: its mean in the pool, in each selection and in the baselines."""
     import polars as pl
 
     wide = compared.scores.pivot("name", index=["column", "pool_mean"], values="mean", maintain_order=True)
-    return wide.select("column", pl.col("pool_mean").alias("pool"), *names)
+    baselines = compared.spreads.filter(kind="baseline").select("name", "column", "mean")
+    beside = baselines.with_columns(pl.col("name").replace_strict(diversity_charts.BASELINES))
+    found = wide.select("column", pl.col("pool_mean").alias("pool"), *names)
+    if beside.is_empty():
+        return found
+    return found.join(beside.pivot("name", index="column", values="mean"), on="column", maintain_order="left")
 
 
 def _examples(corpus: Corpus, names: list[str]) -> None:
@@ -180,7 +198,7 @@ def _examples(corpus: Corpus, names: list[str]) -> None:
     taker_cell, leaver_cell = st.columns(2)
     taker = taker_cell.selectbox("Taken by", names, key=f"taker_{'|'.join(names)}")
     leaver = leaver_cell.selectbox("Left by", [n for n in names if n != taker], key=f"leaver_{taker}_{'|'.join(names)}")
-    rows = taken_and_left(corpus, taker, leaver)
+    rows = shortened(taken_and_left(corpus, taker, leaver, EXAMPLES))
     if rows.is_empty():
         st.caption(forms.plain(f"{leaver} has every sample that {taker} has."))
         return
@@ -205,20 +223,3 @@ def _example_columns(leaver: str) -> dict[str, Any]:
         "instruction": st.column_config.TextColumn("Instruction", width=220),
         "response": st.column_config.TextColumn("Response", width=330),
     }
-
-
-def taken_and_left(corpus: Corpus, taker: str, leaver: str) -> pl.DataFrame:
-    """The best-ranked samples that `taker` has and `leaver` has not, with the stored reason."""
-    return shortened(
-        corpus.query(
-            "SELECT mine.rank, coalesce(n.reason, 'not in its pool') AS reason, "
-            "e.instruction, e.response, e.source, e.id "
-            'FROM (SELECT id, "rank" AS rank FROM selected WHERE name = ? '
-            "      AND id NOT IN (SELECT id FROM selected WHERE name = ?)) mine "
-            "JOIN everything e USING (id) LEFT JOIN (SELECT id, reason FROM not_selected WHERE name = ?) n USING (id) "
-            f"ORDER BY mine.rank LIMIT {EXAMPLES}",
-            taker,
-            leaver,
-            leaver,
-        )
-    )

@@ -43,7 +43,9 @@ class Spread:
     """Lower edge of the first bin; smaller values are counted in that bin."""
     last: float
     """Upper edge of the last bin; larger values are counted in that bin."""
+    q25: float
     median: float
+    q75: float
     mean: float
     whole: bool
     """Whether all values are whole numbers."""
@@ -65,7 +67,8 @@ def spread(corpus: Corpus, column: str, where: str | None) -> Spread | None:
     row = corpus.query(
         f"SELECT count({value}) AS measured, count(*) - count({value}) AS unmeasured, min({value}) AS low, "
         f"max({value}) AS high, quantile_cont({value}, 0.005) AS first, quantile_cont({value}, 0.995) AS last, "
-        f"median({value}) AS median, avg({value}) AS mean, "
+        f"quantile_cont({value}, 0.25) AS q25, median({value}) AS median, quantile_cont({value}, 0.75) AS q75, "
+        f"avg({value}) AS mean, "
         f"coalesce(bool_and({value} = floor({value})), false) AS whole "
         f"FROM everything{condition(where)}"
     ).row(0, named=True)
@@ -95,10 +98,12 @@ def histogram(corpus: Corpus, shape: Spread, where: str | None) -> pl.DataFrame:
     return counted.with_columns(low.alias("low"), (low + width).alias("high")).select("low", "high", "samples")
 
 
-def rule(column: str, side: str, threshold: float) -> str:
-    """The SQL condition of a threshold."""
+def rule(column: str, side: str, threshold: float, upper: float | None = None) -> str:
+    """The SQL condition of a threshold (`at least`, `at most`) or of two (`between`, both included)."""
     name = column if column.isidentifier() else quoted(column)
-    return f"{name} {'>=' if side == 'at least' else '<='} {threshold:g}"
+    if side == "between":
+        return f"{name} BETWEEN {threshold:.10g} AND {upper if upper is not None else threshold:.10g}"
+    return f"{name} {'>=' if side == 'at least' else '<='} {threshold:.10g}"
 
 
 def both(where: str | None, more: str) -> str:
@@ -150,13 +155,19 @@ def _threshold(corpus: Corpus, shape: Spread, where: str | None) -> None:
     key = f"{shape.column}_{hash((where, shape.low, shape.high))}"
     side_cell, slider_cell = st.columns([1, 3], vertical_alignment="bottom")
     side = side_cell.segmented_control(
-        "Keep values", ["at least", "at most"], default="at least", required=True, key=f"side_{key}"
+        "Keep values", ["at least", "at most", "between"], default="at least", required=True, key=f"side_{key}"
     )
-    threshold = _slider(slider_cell, shape, key)
-    kept = rule(shape.column, side or "at least", threshold)
+    side = side or "at least"
+    low, high = _slider(slider_cell, shape, side, key)
+    kept = rule(shape.column, side, low if side != "at most" else high, high)
     left = corpus.count(both(where, kept))
     st.altair_chart(
-        _bars(histogram(corpus, shape, where), shape, side or "at least", threshold),
+        _bars(
+            histogram(corpus, shape, where),
+            shape,
+            None if side == "at most" else low,
+            None if side == "at least" else high,
+        ),
         alt=f"Histogram of {shape.column} over {shape.measured:,} samples; {left:,} are kept by {kept}",
     )
     total = shape.measured + shape.unmeasured
@@ -179,29 +190,43 @@ def _threshold(corpus: Corpus, shape: Spread, where: str | None) -> None:
         st.rerun()
 
 
-def _slider(cell: Any, shape: Spread, key: str) -> float:
+def _slider(cell: Any, shape: Spread, side: str, key: str) -> tuple[float, float]:
+    """The thresholds: the same one twice, but for `between`."""
     low, high = shape.first, shape.last
     if low == high:
         cell.caption(f"Every measured sample has {low:,.4g}.")
-        return low
+        return low, low
+    limits, middles, more = _steps(shape)
+    if side == "between":
+        chosen = cell.slider("Thresholds", *limits, middles[1:], key=f"between_{key}", **more)
+        return float(chosen[0]), float(chosen[1])
+    at = float(cell.slider("Threshold", *limits, middles[0], key=f"at_{key}", **more))
+    return at, at
+
+
+def _steps(shape: Spread) -> tuple[tuple[Any, Any], tuple[Any, ...], dict[str, Any]]:
+    """Of a slider: its ends, where it begins (median and quartiles), its step and format."""
+    marks = (shape.median, shape.q25, shape.q75)
     if shape.whole:
-        return float(cell.slider("Threshold", int(low), int(high), int(shape.median), key=f"at_{key}"))
-    step = 10.0 ** math.floor(math.log10((high - low) / 100))
+        low, high = int(shape.first), int(shape.last)
+        return (low, high), tuple(min(max(int(v), low), high) for v in marks), {}
+    step = 10.0 ** math.floor(math.log10((shape.last - shape.first) / 100))
     decimals = max(0, -math.floor(math.log10(step)))
-    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
-    middle = round(min(max(shape.median, low), high), decimals)
-    return float(cell.slider("Threshold", low, high, middle, step, format=f"%.{decimals}f", key=f"at_{key}"))
+    ends = math.floor(shape.first / step) * step, math.ceil(shape.last / step) * step
+    places = tuple(round(min(max(v, ends[0]), ends[1]), decimals) for v in marks)
+    return ends, places, {"step": step, "format": f"%.{decimals}f"}
 
 
-def _bars(bins: pl.DataFrame, shape: Spread, side: str, threshold: float) -> Any:
+def _bars(bins: pl.DataFrame, shape: Spread, least: float | None, most: float | None) -> Any:
     import altair as alt
     import polars as pl
 
-    kept = "datum.high > at" if side == "at least" else "datum.low <= at"
     single = shape.whole and bins["high"][0] - bins["low"][0] == 1 and bins["low"][0] % 1 == 0.5
+    kept = [f"datum.high > {least}"] if least is not None else []
+    kept += [f"datum.low <= {most}"] if most is not None else []
     # Beside the bar of the number itself, so that it is seen which side the number falls on.
-    place = threshold + (-0.5 if side == "at least" else 0.5) if single else threshold
-    at = alt.param(name="at", value=threshold)
+    beside = 0.5 if single else 0.0
+    at = [*([least - beside] if least is not None else []), *([most + beside] if most is not None else [])]
     ticks: dict[str, Any] = {"tickMinStep": 1} if shape.whole else {}
     between = [alt.Tooltip("low:Q", title="from", format=",.4~g"), alt.Tooltip("high:Q", title="to", format=",.4~g")]
     bins = bins.with_columns(((bins["low"] + bins["high"]) / 2).alias("value"))
@@ -216,11 +241,11 @@ def _bars(bins: pl.DataFrame, shape: Spread, side: str, threshold: float) -> Any
         x2="high:Q",
         y=alt.Y("samples:Q", title="samples", axis=alt.Axis(format=",d", tickMinStep=1)),
         y2=alt.datum(0),
-        opacity=alt.condition(kept, alt.value(1.0), alt.value(0.28)),
+        opacity=alt.condition(" && ".join(kept), alt.value(1.0), alt.value(0.28)),
         tooltip=tooltip,
     )
-    line = alt.Chart(pl.DataFrame({"at": [place]})).mark_rule(strokeDash=[4, 3], strokeWidth=2, color="#E0712B")
-    return alt.layer(bars.mark_bar(binSpacing=1), line.encode(x="at:Q")).add_params(at).properties(height=260)
+    line = alt.Chart(pl.DataFrame({"at": at})).mark_rule(strokeDash=[4, 3], strokeWidth=2, color="#E0712B")
+    return alt.layer(bars.mark_bar(binSpacing=1), line.encode(x="at:Q")).properties(height=260)
 
 
 def ends(corpus: Corpus, column: str, where: str | None, *, highest: bool) -> pl.DataFrame:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from curation import vectors
+from curation.errors import ModelError, WinnowError
 from curation.sql import working
 from studio import forms
-from studio.pages import distribution
+from studio.pages import choosing, correlation, distribution
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 TEXTS = {"both": "Instruction and response", "instruction": "Instruction", "response": "Response"}
 LOOKED_AT = 50
 """Samples of every source whose metadata is looked at for numbers."""
-BY_VECTORS = ("classifier", "semantic-duplicate", "novelty")
-"""Scorers that read an embedding."""
 ENCODERS = {
     "lexical": "Lexical (default)",
     "sentence-transformers": "Sentence-transformers model",
@@ -48,52 +47,52 @@ def page() -> None:
     where = forms.working_set(corpus)
     scorer, embedding, model = st.tabs(["Scorers", "Embeddings", "Warm-up model"])
     with scorer:
-        _score(corpus, where)
+        section(corpus, where)
     with embedding:
         _embed(corpus, samples)
     with model:
         _warm_up(corpus, samples)
     _scored(corpus)
     distribution.section(corpus, where)
+    correlation.section(corpus, where)
 
 
-def _score(corpus: Corpus, where: str | None) -> None:
+def section(corpus: Corpus, where: str | None) -> None:
+    """The form of a scorer, and its command."""
     from curation.scorers import SCORERS
 
     form, command = st.columns([3, 2], gap="large")
     with form:
-        embeddings = [about["name"] for about in vectors.embeddings(corpus)]
-        choices = {
-            "field": metadata_fields(corpus),
-            "score_column": distribution.numeric_scores(corpus),
-            "embedding": embeddings,
-        }
+        choices = {**choosing.offered(corpus), "field": metadata_fields(corpus), "target": []}
         scorer, options = forms.operator_form(SCORERS, key="scorer", choices=choices)
+        reason = _waits_for(corpus, choosing.filled("scorer", scorer, options), options)
     with command:
         argv = ["score", str(corpus.path), scorer.name, *options, *_where(where)]
-        needs_model = (
-            scorer.name == "ifd" and not has_warm_up(corpus) and not any(o.startswith("model=") for o in options)
-        )
-        if needs_model:
-            st.info(
-                "This scorer asks a language model. Train the small local one on the tab Warm-up model, or name one in "
-                "the form."
-            )
-        reason = "No model yet: train the warm-up model, or name one." if needs_model else None
-        missing = [
-            n
-            for n, f in scorer.model_fields.items()
-            if f.is_required() and not any(o.startswith(f"{n}=") for o in options)
-        ]
-        if missing:
-            reason = f"Fill in {', '.join(missing)} first."
-        if scorer.name in BY_VECTORS and not embeddings:
-            reason = "It reads vectors: make an embedding on the tab Embeddings first."
-        if scorer.name == "importance" and not any(o.startswith("target") for o in options):
-            reason = "Name a target first: a file, a tag or a source."
         forms.command_box(
             corpus, argv, key="score", label="Score", disabled_reason=reason, rows=corpus.count(working(where))
         )
+
+
+def _waits_for(corpus: Corpus, filled: choosing.Filled, options: list[str]) -> str | None:
+    """Why the scorer can't run yet: something is not filled in, or there is no column, no embedding, no model."""
+    reason = choosing.waits_for(corpus, filled)
+    if reason is not None or filled.operator is None:
+        return reason
+    if filled.operator.needs_vectors and not vectors.embeddings(corpus):
+        return "It reads vectors: make an embedding on the tab Embeddings first."
+    if "target_source" in type(filled.operator).model_fields and not any(o.startswith("target") for o in options):
+        return "Name a target first: a file, a tag or a source."
+    try:
+        filled.operator.in_corpus(corpus.path)
+    except ModelError:
+        st.info(
+            "This scorer asks a language model. Train the small local one on the tab Warm-up model, or name one in "
+            "the form."
+        )
+        return "No model yet: train the warm-up model, or name one."
+    except WinnowError as error:
+        return f"{error.message} Fix: {error.fix}"
+    return None
 
 
 def metadata_fields(corpus: Corpus) -> list[str]:
@@ -108,7 +107,7 @@ def metadata_fields(corpus: Corpus) -> list[str]:
 
 def has_warm_up(corpus: Corpus) -> bool:
     """Whether the corpus has a small language model of its own."""
-    from curation.scorers.ifd import WARM_UP_FOLDER
+    from curation.answer_losses import WARM_UP_FOLDER
 
     return (corpus.path / WARM_UP_FOLDER / "config.json").is_file()
 

@@ -8,8 +8,8 @@ import streamlit as st
 
 from curation.sql import working
 from studio import forms
-from studio.pages import comparison
-from studio.pages.distribution import both, numeric_scores
+from studio.pages import choosing, comparison
+from studio.pages.distribution import both
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
@@ -27,37 +27,35 @@ def page() -> None:
         forms.empty_state("Selections appear here", "There are no samples to choose from yet.", "ingest")
         return
     where = forms.working_set(corpus)
-    _select(corpus, where)
+    section(corpus, where)
     _hold_out(corpus)
     comparison.section(corpus)
 
 
-def _select(corpus: Corpus, where: str | None) -> None:
+def section(corpus: Corpus, where: str | None) -> None:
+    """The form that chooses samples, and its command."""
     from curation.selectors import SELECTORS
 
     pool = corpus.count(working(both(where, "NOT held_out")))
     form, command = st.columns([3, 2], gap="large")
     with form:
-        selector, options = forms.operator_form(SELECTORS, key="selector", choices=_choices(corpus))
+        selector, options = forms.operator_form(SELECTORS, key="selector", choices=choosing.offered(corpus))
+        filled = choosing.filled("selector", selector, options)
+        waits = choosing.waits_for(corpus, filled)
         budget, keep = _budget(pool)
         name = _name(selector, budget)
-        embedding, no_vectors = _embedding(corpus) if selector.name == "k-center" else ([], None)
+        by_vectors = filled.operator is not None and filled.operator.needs_vectors
+        embedding, no_vectors = _embedding(corpus) if by_vectors else ([], None)
     with command:
         argv = ["select", str(corpus.path), selector.name, budget, "--name", name, *options, *embedding]
         argv += ["--where", where] if where else []
         replaced = name in corpus.selections()
         if replaced:
             st.caption(f"A selection {forms.plain(name)} is stored already: running this replaces it.")
-        reason = no_vectors or _missing(selector, options) or ("The working set is empty." if not pool else None)
+        reason = waits or no_vectors or ("The working set is empty." if not pool else None)
         forms.command_box(
             corpus, argv, key="select", label=f"Select {keep:,} samples", disabled_reason=reason, rows=pool
         )
-
-
-def _choices(corpus: Corpus) -> dict[str, list[str]]:
-    """What to sort by and what to draw evenly from."""
-    flags = [name for name, kind in corpus.score_columns().items() if kind == "BOOLEAN"]
-    return {"score": [n for n in numeric_scores(corpus) if n not in flags], "by": ["source", "shape", "script"]}
 
 
 def _budget(pool: int) -> tuple[str, int]:
@@ -94,12 +92,6 @@ def _embedding(corpus: Corpus) -> tuple[list[str], str | None]:
         return [], "No embedding is stored yet: make one on the Score page, tab Embeddings."
     chosen = st.selectbox("Embedding", names, index=len(names) - 1, key="selection_embedding")
     return ["--embedding", chosen], None
-
-
-def _missing(selector: type[Selector], options: list[str]) -> str | None:
-    given = {option.split("=", 1)[0] for option in options}
-    missing = [name for name, field in selector.model_fields.items() if field.is_required() and name not in given]
-    return f"Fill in {', '.join(missing)} first." if missing else None
 
 
 def _hold_out(corpus: Corpus) -> None:

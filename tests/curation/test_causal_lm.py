@@ -58,6 +58,21 @@ def test_a_logits_budget_smaller_than_a_row_still_scores_every_row(tiny, lm, mon
     np.testing.assert_allclose(found[4], by_hand(tiny, SEQUENCES[4], STARTS[4]), atol=1e-5)
 
 
+@pytest.mark.parametrize("batch_tokens", [1, 40, 10_000])
+def test_logits_of_the_next_token_equal_one_forward_pass_per_row_in_input_order(tiny, lm, batch_tokens):
+    sequences, ids = [s for s in SEQUENCES if s], [5, 200, 7]
+    found = lm.next_logits(sequences, ids, batch_tokens=batch_tokens)
+
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+    with torch.no_grad():
+        alone = [model(torch.tensor([s])).logits[0, -1, ids].numpy() for s in sequences]
+    np.testing.assert_allclose(found, alone, atol=1e-5)
+    assert found.dtype == np.float32
+    assert lm.next_logits([], ids).shape == (0, 3)
+    with pytest.raises(ValueError, match="window of 64"):
+        lm.next_logits([[1] * 65], ids)
+
+
 def test_logits_that_an_architecture_scales_after_its_head_are_scored_as_scaled(tmp_path):
     from transformers import Gemma2Config, Gemma2ForCausalLM
 

@@ -1,4 +1,7 @@
+import multiprocessing
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +9,11 @@ import pytest
 
 from curation.corpus import Corpus
 from curation.embedding import embed
-from curation.errors import CorpusError
+from curation.errors import CorpusError, ModelError, OperatorError
 from curation.sample import to_frame
 from curation.vectors import vectors_of
 from tests.curation.samples import corpus_of, pair
+from tests.data import shared
 
 WORDS = [
     "river stone",
@@ -64,3 +68,65 @@ def test_the_same_name_for_another_model_or_text_is_refused(corpus: Corpus) -> N
 def test_a_name_that_leads_out_of_the_corpus_is_refused(corpus: Corpus, name: str) -> None:
     with pytest.raises(CorpusError, match="can be called"):
         embed(corpus, name=name or " ")
+
+
+def assert_same_vectors(corpus: Corpus, *names: str) -> None:
+    first, second = (vectors_of(corpus, name) for name in names)
+    assert first.ids == second.ids
+    assert np.array_equal(first.matrix, second.matrix)
+
+
+def test_worker_processes_give_the_same_vectors_bit_by_bit(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.embedding.SHARD_ROWS", 16)
+    embed(corpus, name="here")
+    report = embed(corpus, name="there", engine="processes", workers=2)
+    assert (report.embedded, report.dimensions) == (60, vectors_of(corpus).matrix.shape[1])
+    assert_same_vectors(corpus, "here", "there")
+
+
+def test_a_model_is_opened_by_the_worker_and_gives_the_same_vectors(corpus: Corpus) -> None:
+    model = f"sentence-transformers:{shared('reference/static_embedder')}"
+    embed(corpus, model, name="here")
+    embed(corpus, model, name="there", engine="processes", workers=1)
+    assert_same_vectors(corpus, "here", "there")
+
+
+def test_a_worker_that_is_killed_while_it_encodes_loses_nothing(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curation.embedding.SHARD_ROWS", 4)
+    killed = []
+
+    def kill_once(done: int, total: int | None, message: str) -> None:
+        if done and not killed:
+            killed.append(multiprocessing.active_children()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    embed(corpus, name="killed", engine="processes", workers=2, progress=kill_once)
+    embed(corpus, name="here")
+    assert len(killed) == 1
+    assert_same_vectors(corpus, "here", "killed")
+
+
+def test_a_run_that_was_stopped_goes_on_from_its_last_shard_on_another_engine(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curation.embedding.SHARD_ROWS", 16)
+
+    def stop(done: int, total: int | None, message: str) -> None:
+        if done == 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(corpus, name="stopped", engine="processes", workers=1, progress=stop)
+    assert embed(corpus, name="stopped").embedded == 28
+    embed(corpus, name="here")
+    assert_same_vectors(corpus, "here", "stopped")
+
+
+def test_an_unknown_engine_or_a_model_that_is_not_there_is_told_wherever_it_runs(corpus: Corpus) -> None:
+    with pytest.raises(OperatorError, match="Unknown engine 'rays'"):
+        embed(corpus, engine="rays")
+    with pytest.raises(ModelError, match="There is no model folder") as error:
+        embed(corpus, "sentence-transformers:./no/such/folder", engine="processes", workers=1)
+    assert error.value.fix == "give another: sentence-transformers:NAME_OR_PATH"

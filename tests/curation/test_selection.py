@@ -5,7 +5,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curation.actions import undo
 from curation.corpus import Corpus
 from curation.deciding import drop, edit, keep
 from curation.embedding import add_vectors
@@ -16,7 +15,7 @@ from curation.ranking import chosen
 from curation.sample import to_frame
 from curation.scorers import Metadata
 from curation.scoring import score
-from curation.selection import compare, hold_out, samples_in, select
+from curation.selection import hold_out, samples_in, select
 from curation.selectors import KCenter, Longest, Random, Stratified, TopK
 from curation.selectors.k_center import farthest_first
 from tests.curation.samples import corpus_of, pair
@@ -192,44 +191,10 @@ def test_a_selector_without_its_embedding_names_the_command(corpus: Corpus) -> N
     assert error.value.fix == f"winnow embed {corpus.path}"
 
 
-def test_selections_are_compared_by_overlap_scores_and_sources(corpus: Corpus) -> None:
-    score(corpus, Metadata(field="stars"))
-    select(corpus, TopK(score="stars"), 10, name="top")
-    select(corpus, TopK(score="stars"), 20, name="more")
-    compared = compare(corpus, ["top", "more"])
-    assert compared.overlap.row(1) == ("top", "more", 10, 0.5)
-    assert compared.scores.filter(name="top", column="stars").row(0) == ("top", "stars", 34.5, 19.5)
-    assert compared.sources.filter(name="top").select("source", "samples", "share").rows() == [
-        ("a", 5, 0.5),
-        ("b", 5, 0.5),
-    ]
-    assert compared.sizes["samples"].to_list() == [10, 20]
-    with pytest.raises(CorpusError, match="Unknown selection"):
-        compare(corpus, ["top", "nope"])
-
-
-def test_what_was_edited_since_is_compared_as_it_is_now(tmp_path: Path) -> None:
-    corpus = corpus_of(tmp_path / "c", [pair(f"q{i}", f"a{i}", source="s", metadata={"stars": i}) for i in range(4)])
-    ids = select(corpus, Random(), 4, name="before").ids
-    for sample_id in ids:
-        edit(corpus, sample_id, response="b" + sample_id)
-    select(corpus, Random(), 4, name="after")
-    score(corpus, Metadata(field="stars"))
-    compared = compare(corpus, ["before", "after"])
-    assert compared.sizes["samples"].to_list() == [4, 4]
-    assert compared.overlap.row(1) == ("before", "after", 4, 1.0)
-    assert compared.sources["samples"].to_list() == [4, 4]
-    assert compared.scores["mean"].to_list() == [1.5, 1.5]
-    for _ in ids:
-        undo(corpus)
-    assert compare(corpus, ["before", "after"]).sizes["samples"].to_list() == [4, 4]
-
-
 def test_what_was_dropped_is_not_of_the_pool_and_not_counted_as_held_out(corpus: Corpus) -> None:
     score(corpus, Metadata(field="stars"))
     select(corpus, Random(), 3, name="s")
     drop(corpus, where="stars >= 20", reason="no")
-    assert compare(corpus, ["s"]).scores.filter(column="stars")["pool_mean"].to_list() == [9.5]
     report = hold_out(corpus, "50%")
     assert (report.held_out, report.by_source) == (10, {"a": 5, "b": 5})
     assert corpus.count("held_out AND decision = 'drop'") == 0

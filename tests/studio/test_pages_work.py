@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from curation.comparing import compare
 from curation.corpus import Corpus
 from curation.ingestion import ingest
 from curation.mixing import build_mix, export
 from curation.scorers.length import Length
 from curation.scorers.metadata import Metadata
 from curation.scoring import score
-from curation.selection import compare, select
+from curation.selection import select
 from curation.selectors import Longest, Random
 from studio.pages import (
     comparison,

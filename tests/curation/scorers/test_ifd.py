@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -9,8 +11,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from curation.errors import ModelError, OperatorError
 from curation.sample import Message, Sample, to_frame
-from curation.scorers.ifd import IFD
+from curation.scorers.ifd import ASK_BACK, IFD
+from curation.scorers.metadata import Metadata
+from curation.scoring import score
+from curation.selection import select
+from curation.selectors.top_k import TopK
 from curation.warm_up import WarmUpSettings, warm_up
+from tests.curation.samples import corpus_of, pair
 
 TEXT = "Name three colours of the rainbow. Red, green and blue. 请用中文回答：天空是什么颜色？天空是蓝色的。"
 WINDOW = 128
@@ -92,7 +99,7 @@ def test_the_perplexity_ratio_equals_a_row_by_row_computation(path, raw):
         assert row[:3] == pytest.approx((math.exp(conditional) / math.exp(direct), conditional, direct), abs=1e-5)
 
 
-def test_trap_1_the_two_definitions_are_named_differ_and_are_stored_under_other_columns(path):
+def test_trap_01_ifd_loss_ratio_is_not_ppl_ratio_both_are_named_and_stored_with_the_score(path):
     loss, perplexity = IFD(model=path), IFD(model=path, definition="perplexity-ratio")
     assert not set(loss.columns) & set(perplexity.columns)
     assert loss.spec()["parameters"]["definition"] == "loss-ratio"
@@ -100,7 +107,7 @@ def test_trap_1_the_two_definitions_are_named_differ_and_are_stored_under_other_
     assert abs(same_prompt["ifd"] - perplexity.score(frame(*PAIRS))["ifd_ppl"]).min() > 1e-6
 
 
-def test_trap_2_the_first_token_has_a_direct_loss_only_behind_the_response_heading(path, raw):
+def test_trap_02_first_answer_token_scored_in_both_passes_or_unscored_in_direct_n_vs_n_minus_1(path, raw):
     answer = one_token_answer(raw)
     loss = IFD(model=path).score(frame(("Which letter?", answer))).row(0)
     conditional, direct = (
@@ -118,7 +125,7 @@ def test_trap_2_the_first_token_has_a_direct_loss_only_behind_the_response_headi
 
 
 @pytest.mark.parametrize("definition", ["loss-ratio", "perplexity-ratio"])
-def test_trap_3_an_answer_is_scored_whole_or_not_at_all(path, raw, definition):
+def test_trap_03_truncation_alignment_both_passes_see_the_same_answer_tokens_or_the_row_is_null(path, raw, definition):
     count = len(raw[1].encode("Say r.\n", add_special_tokens=False))
     fits, over = "r" * (WINDOW - count), "r" * (WINDOW - count + 1)
     assert len(raw[1].encode("Say r.\n" + fits, add_special_tokens=False)) == WINDOW
@@ -128,7 +135,7 @@ def test_trap_3_an_answer_is_scored_whole_or_not_at_all(path, raw, definition):
 
 
 @pytest.mark.parametrize("definition", ["loss-ratio", "perplexity-ratio"])
-def test_trap_4_what_cannot_be_measured_is_null_with_its_reason(path, definition):
+def test_trap_04_empty_or_one_token_outputs_and_prompt_ge_window_are_null_with_a_reason(path, definition):
     long = "colour " * 200
     reasons = {
         ("Name one.", ""): "the answer is empty",
@@ -138,22 +145,74 @@ def test_trap_4_what_cannot_be_measured_is_null_with_its_reason(path, definition
     scores = IFD(model=path, definition=definition).score(frame(*reasons, ("Name one.", "Red.")))
     assert [row[3] for row in scores.iter_rows()] == [*reasons.values(), None]
     assert scores.rows()[:3] == [(None, None, None, reason) for reason in reasons.values()]
-    score = scores.row(3)[0]
-    assert math.isfinite(score)
-    assert score > 0
+    measured = scores.row(3)[0]
+    assert math.isfinite(measured)
+    assert measured > 0
 
 
-def test_trap_5_scores_above_the_bound_are_kept_for_a_selector_to_drop(path):
+def test_trap_05_ifd_bound_is_at_most_1_for_cherry_below_1_for_superfiltering_and_shares_are_of_the_pool(tmp_path):
+    values = {"a": 0.5, "b": 1.0, "c": 1.2, "d": 0.75}
+    corpus = corpus_of(tmp_path / "c", [pair(q, "r", metadata={"ifd": v, "ifd_ppl": v}) for q, v in values.items()])
+    for column in ("ifd", "ifd_ppl"):
+        score(corpus, Metadata(field=column))
+    questions = dict(corpus.frame(["id", "instruction"]).iter_rows())
+
+    cherry = select(corpus, TopK(score="ifd", max=1), "50%", name="cherry")  # half of the 4, not of the 3 survivors
+    assert [questions[i] for i in cherry.ids] == ["b", "d"]
+    superfiltering = select(corpus, TopK(score="ifd_ppl"), 2, name="super", where="ifd_ppl < 1")
+    assert [questions[i] for i in superfiltering.ids] == ["d", "a"]
+
+
+def test_trap_01_hand_computed_losses_of_a_uniform_model_and_of_given_numbers(tmp_path, raw):
+    conditional, direct = np.array([1.0, 2.0, 3.0]), np.array([4.0, 2.0])
+    assert IFD(model="x")._ratio(conditional, direct)[:3] == pytest.approx((2 / 3, 2, 3))
+    ratio = IFD(model="x", definition="perplexity-ratio")._ratio(conditional, direct)
+    assert ratio[:3] == pytest.approx((math.exp(2) / math.exp(3), 2, 3))
+
+    model, tokenizer = raw
+    uniform = copy.deepcopy(model)
+    for weights in uniform.parameters():
+        torch.nn.init.zeros_(weights)  # every token is as likely as any other: ln(vocabulary) nats each
+    uniform.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    row = IFD(model=str(tmp_path)).score(frame(PAIRS[0])).row(0)
+    assert row[:3] == pytest.approx((1.0, math.log(len(tokenizer)), math.log(len(tokenizer))), rel=1e-6)
+
+
+def test_scores_above_the_bound_are_kept_for_a_selector_to_drop(path):
     scores = IFD(model=path, definition="perplexity-ratio").score(frame(*PAIRS))
     assert (scores["ifd_ppl"] > 1).any()
+
+
+def test_the_reverse_equals_a_row_by_row_computation_of_the_instruction_after_the_answer(path, raw):
+    pairs = [pair for pair in PAIRS if pair[0] != "Return {braces}."]
+    scores = IFD(model=path, definition="reverse").score(frame(*pairs))
+
+    assert scores.columns == ["ifd_reverse", "ifd_reverse_conditional_loss", "ifd_reverse_direct_loss", "reason"]
+    for (q, a), row in zip(pairs, scores.iter_rows(), strict=True):
+        given = mean(answer_losses(raw, ALPACA.replace("{q}", ASK_BACK.replace("{}", a)), q))
+        alone = mean(answer_losses(raw, "", q))
+        assert row[:3] == pytest.approx((math.exp(given - alone), given, alone), abs=1e-5)
+
+
+def test_the_reverse_says_why_there_is_nothing_to_guess(path, raw):
+    pairs = [("Name one.", ""), ("", "Red."), (one_token_answer(raw), "Red."), ("Name one.", "Red. " * 100)]
+    scores = IFD(model=path, definition="reverse").score(frame(*pairs))
+    assert scores["ifd_reverse"].to_list() == [None] * 4
+    assert scores["reason"].to_list() == [
+        "the answer is empty",
+        "the instruction is empty",
+        "a one-token instruction has no direct loss: nothing comes before its token",
+        "the prompt alone fills the window of 128 tokens",
+    ]
 
 
 @pytest.mark.parametrize("definition", ["loss-ratio", "perplexity-ratio"])
 def test_batched_scores_equal_scores_one_by_one_in_the_same_order(path, definition):
     pairs = [*PAIRS, ("Empty?", ""), ("Again: name three colours.", "Red, green and blue."), ("A?", "Green. " * 15)]
     together = IFD(model=path, definition=definition).score(frame(*pairs))
-    for i, pair in enumerate(pairs):
-        alone = IFD(model=path, definition=definition, batch_tokens=1).score(frame(pair)).row(0)
+    for i, one in enumerate(pairs):
+        alone = IFD(model=path, definition=definition, batch_tokens=1).score(frame(one)).row(0)
         assert alone[3] == together.row(i)[3]
         assert alone[:3] == pytest.approx(together.row(i)[:3], abs=1e-5)
 
@@ -167,9 +226,9 @@ def test_of_several_turns_the_last_answer_is_scored_given_everything_before_it(p
         Message("assistant", "Green."),
         Message("user", "Thanks"),
     )
-    score = IFD(model=path, template="plain").score(to_frame([Sample(turns)])).row(0)
+    row = IFD(model=path, template="plain").score(to_frame([Sample(turns)])).row(0)
     prompt = "System: Be brief.\n\nUser: Sky?\n\nAssistant: Blue.\n\nUser: Grass?\n"
-    assert score[1] == pytest.approx(mean(answer_losses(raw, prompt, "Green.")), abs=1e-5)
+    assert row[1] == pytest.approx(mean(answer_losses(raw, prompt, "Green.")), abs=1e-5)
 
     chat = IFD(model=path, template="chatml").score(to_frame([Sample(turns[:3])])).row(0)
     prompt = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nSky?<|im_end|>\n<|im_start|>assistant\n"

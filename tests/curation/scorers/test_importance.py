@@ -69,7 +69,7 @@ def plain_dsir(texts: list[str], target: list[str]) -> list[float]:
     return [float(weights[grams(t)].sum()) for t in texts]
 
 
-def test_length_does_not_decide_but_the_plain_sum_is_length() -> None:
+def test_trap_14_dsir_length_does_not_decide_but_the_plain_sum_is_length() -> None:
     lines = [json.loads(line) for line in shared("data/gsm8k_train.jsonl").open(encoding="utf-8")][:300]
     rows = json.loads(shared("data/alpaca_en_demo.json").read_text(encoding="utf-8"))
     samples = frame([f"{r['instruction']} {r['input']}\n{r['output']}" for r in rows])

@@ -4,13 +4,22 @@ import pytest
 
 from curation.operators import Selector
 from curation.selectors import (
+    DPP,
+    MIG,
+    QDIT,
+    RDS,
     SELECTORS,
+    ClusterQuota,
+    Deita,
+    FacilityLocation,
     Hybrid,
     ImportanceResampling,
+    InstagDiverse,
     KCenter,
     Longest,
     QuantileBand,
     Random,
+    SemDeDup,
     Stratified,
     Threshold,
     TopK,
@@ -24,9 +33,18 @@ EXAMPLES: list[Selector] = [
     TopK(score="quality"),
     KCenter(),
     ImportanceResampling(score="quality"),
+    InstagDiverse(tags="instag"),
+    MIG(tags="instag", score="quality"),
     Threshold(score="quality", min=2),
     QuantileBand(score="difficulty", low=0.1, high=0.9),
     Hybrid(scores=("quality=2", "difficulty"), low=0.3),
+    RDS(target="source = 'exam'"),
+    Deita(score="quality", threshold=0.98),
+    SemDeDup(threshold=0.99),
+    ClusterQuota(quality="quality"),
+    FacilityLocation(),
+    QDIT(quality="quality"),
+    DPP(quality="quality"),
 ]
 
 

@@ -1,0 +1,227 @@
+"""Choosing and comparing on the pages Select and Score: forms of every operator, diversity, thresholds, correlation."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from streamlit.testing.v1 import AppTest
+
+from curation.comparing import Comparison, compare
+from curation.embedding import add_vectors
+from curation.scorers import SCORERS, Length, Metadata
+from curation.scoring import score
+from curation.selection import select
+from curation.selectors import RDS, SELECTORS, KCenter, Longest, Random, TopK
+from studio.comparisons import diversity_rows, measured_on
+from studio.curating import compare as compare_command
+from studio.pages import choosing, correlation, distribution, diversity_charts, score_charts
+from tests.curation.samples import corpus_of, pair
+from tests.studio.pages import opener
+
+SUBJECTS = ("tea", "rain", "stone", "river", "lamp")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("select")
+    samples = [
+        pair(
+            f"Tell of {SUBJECTS[i % 5]} {i}.",
+            f"{SUBJECTS[i % 5]} " * (i % 11 + 1) + f"and {SUBJECTS[i * 3 % 5]} {i}",
+            tags=[SUBJECTS[i % 5]],
+            metadata={"n": i, "rank": 99 - i},
+            source="ab"[i % 2],
+        )
+        for i in range(60)
+    ]
+    corpus = corpus_of(folder / "corpus", samples)
+    rng = np.random.default_rng(0)
+    np.save(folder / "vectors.npy", np.eye(8)[np.arange(60) % 5] + 0.2 * rng.normal(size=(60, 8)))
+    with corpus.database.held():
+        add_vectors(corpus, folder / "vectors.npy", "n")
+        score(corpus, Length())
+        score(corpus, Metadata(field="n"))
+        score(corpus, Metadata(field="rank"), where="source = 'a'")
+        select(corpus, Random(), 12, name="drawn")
+        select(corpus, TopK(score="n"), 15, name="last")
+        select(corpus, KCenter(), 20, name="spread")
+    return corpus
+
+
+@pytest.fixture(scope="module")
+def compared(corpus) -> Comparison:
+    return compare(corpus, ["last", "spread"])
+
+
+@pytest.fixture
+def open_page(monkeypatch, corpus):
+    return opener(monkeypatch, corpus.path)
+
+
+def button(app: AppTest, key: str):
+    return next(b for b in app.button if b.key == key)
+
+
+def texts(app: AppTest) -> str:
+    return " ".join(element.value for element in (*app.caption, *app.markdown, *app.code))
+
+
+# -------------------------------------------------------------------- forms
+
+
+@pytest.mark.parametrize(
+    ("page", "kind", "operators"), [("select", "selector", SELECTORS), ("score", "scorer", SCORERS)]
+)
+def test_the_form_of_every_operator_opens_and_says_what_it_waits_for(monkeypatch, corpus, page, kind, operators):
+    monkeypatch.setenv("WINNOW_CORPUS", str(corpus.path))
+    script = f"from studio import forms\nfrom studio.pages import {page}\n{page}.section(forms.current_corpus(), None)"
+    app = AppTest.from_string(script, default_timeout=30).run()
+    for operator in operators:
+        app = app.selectbox(key=f"{kind}-operator").set_value(operator.name).run()
+        assert not app.exception, operator.name
+        run = button(app, f"{page}-run")
+        assert not run.disabled or run.help, operator.name
+
+
+def test_fields_offer_the_columns_selections_and_selectors_of_the_corpus(corpus):
+    offered = choosing.offered(corpus)
+    assert {"length", "n", "rank"} <= set(offered["quality"])
+    assert "source" not in offered["score"]
+    assert offered["tags"] == ["tags"]
+    assert offered["after"] == ["drawn", "last", "spread"]
+    assert "k-center" in offered["then"]
+    assert "hybrid" not in offered["then"]
+    assert set(offered["target"]) == {"source = 'a'", "source = 'b'"}
+
+
+def test_a_column_that_no_scorer_wrote_comes_with_the_command_that_writes_it(open_page, corpus):
+    app = open_page("select").selectbox(key="selector-operator").set_value("mig").run()
+    assert button(app, "select-run").disabled
+    assert "`instag_normalized`" in texts(app)
+    assert f"winnow score {corpus.path} instag-normalized" in texts(app)
+    app = app.selectbox(key="selector-mig_tags").set_value("tags").run()
+    assert not button(app, "select-run").disabled
+
+
+def test_a_hybrid_asks_for_an_embedding_only_if_its_second_step_reads_vectors(open_page):
+    app = open_page("select").selectbox(key="selector-operator").set_value("hybrid").run()
+    app = app.selectbox(key="selector-hybrid_scores").set_value("n").run()
+    assert any(box.key == "selection_embedding" for box in app.selectbox)
+    app = app.selectbox(key="selector-hybrid_then").set_value("random").run()
+    assert not any(box.key == "selection_embedding" for box in app.selectbox)
+    assert not button(app, "select-run").disabled
+
+
+def test_a_target_says_how_many_samples_it_names(open_page):
+    app = open_page("select").selectbox(key="selector-operator").set_value("rds").run()
+    app = app.selectbox(key="selector-rds_target").set_value("source = 'a'").run()
+    assert "30 target samples" in texts(app)
+
+
+def test_a_target_that_names_no_sample_or_is_no_condition_keeps_the_selector_waiting(corpus):
+    for target, told in (("source = 'zzz'", "No sample meets the target"), ("source =", "is not SQL")):
+        form = choosing.filled("selector", RDS, ["--set", f"target={target}"])
+        assert told in (choosing.waits_for(corpus, form) or "")
+
+
+# -------------------------------------------------------------------- comparison
+
+
+def test_the_page_compares_equally_many_samples_beside_random_and_longest(open_page):
+    app = open_page("select")
+    assert not app.exception
+    assert "12 best samples of each, beside 5 random draws of as many from the pool of 60" in texts(app)
+    table = next(frame.value for frame in app.dataframe if "Metric" in frame.value.columns)
+    assert list(table.columns) == ["Metric", "drawn", "last", "spread", "longest answers", "random draws"]
+
+
+def test_right_of_the_band_is_more_varied_whichever_way_the_metric_counts(compared):
+    points = diversity_charts.chart_points(compared)
+    wider = points.filter(name="spread", metric="Distance to the nearest, mean")["widths"].item()
+    copied = compared.diversity.filter(kind="selection", name="last", metric="compression_ratio").row(0, named=True)
+    at = points.filter(name="last", metric="Compression ratio")["widths"].item()
+    assert wider > 1
+    assert (at < 0) == (copied["value"] > (copied["low"] + copied["high"]) / 2)
+    assert points["widths"].abs().max() <= diversity_charts.FARTHEST
+
+
+def test_charts_can_be_drawn(compared):
+    chart = diversity_charts.chart(diversity_charts.chart_points(compared)).to_dict()
+    assert len(chart["layer"]) == 2
+    rows = compared.tags.with_columns(label=pl.col("name"))
+    assert diversity_charts.tags_chart(rows).to_dict()
+    bins = compared.histograms.filter(column="length").with_columns(label=pl.col("name"))
+    assert score_charts.chart(bins, "length").to_dict()
+
+
+def test_a_metric_without_a_number_says_why(tmp_path):
+    bare = corpus_of(tmp_path / "c", [pair(f"q{i}", "a" * i) for i in range(1, 9)])
+    select(bare, Longest(), 4, name="long")
+    table = diversity_charts.diversity_table(compare(bare, ["long"]))
+    assert table.filter(Metric="NovelSum").row(0)[1:] == ("–", "–", "–")
+
+
+def test_the_command_prints_bands_and_marks(corpus, compared):
+    printed = CliRunner().invoke(compare_command, [str(corpus.path), "last", "spread"])
+    assert printed.exit_code == 0, printed.output
+    assert measured_on(compared) in printed.output
+    row = next(line for line in printed.output.splitlines() if line.startswith("knn_distance_mean"))
+    assert " .. " in row
+    assert "+" in row
+    assert "taken by one, left by another" in printed.output
+
+
+def test_marks_may_be_relative_to_a_selection(compared):
+    rows = {row["metric"]: row for row in diversity_rows(compared, "last")}
+    assert rows["knn_distance_mean"]["spread"].endswith(" +")
+    assert not rows["knn_distance_mean"]["last"].endswith(("+", "-", "="))
+
+
+def test_the_command_gives_programs_every_table(corpus):
+    printed = CliRunner().invoke(compare_command, [str(corpus.path), "last", "--json"])
+    found = json.loads(printed.stdout)
+    assert {row["name"] for row in found["diversity"]} == {"last", "random", "longest"}
+    assert (found["matched"]["size"], found["matched"]["draws"]) == (15, 5)
+    assert {"sizes", "overlap", "scores", "sources", "spreads", "histograms", "tags", "examples"} <= found.keys()
+
+
+# -------------------------------------------------------------------- thresholds and correlation
+
+
+def test_two_thresholds_keep_what_lies_between(open_page, corpus):
+    app = open_page("score").selectbox(key="distribution_score").set_value("n").run()
+    side = next(control for control in app.segmented_control if control.label == "Keep values")
+    app = side.set_value("between").run()
+    app = app.slider[0].set_value((10, 19)).run()
+    kept = next(metric.value for metric in app.metric if metric.label == "Kept by the threshold")
+    assert kept == "10"
+    assert distribution.rule("n", "between", 10, 19) == "n BETWEEN 10 AND 19"
+
+
+def test_a_rank_correlation_by_hand() -> None:
+    frame = pl.DataFrame({"a": [1.0, 2, 3, 4], "b": [1.0, 4, 9, 100], "c": [3.0, 1, None, None], "d": [5.0] * 4})
+    rho = {(a, b): r for a, b, r, _ in correlation.correlations(frame).iter_rows()}
+    assert rho["a", "b"] == pytest.approx(1)
+    assert rho["a", "c"] is None
+    assert rho["a", "d"] is None
+    ties = pl.DataFrame({"a": [1.0, 2, 2, 3], "b": [1.0, 3, 2, 4]})
+    # Places 1, 2.5, 2.5, 4 and 1, 3, 2, 4: 4.5 / sqrt(4.5 * 5).
+    assert correlation.correlations(ties).filter(a="a", b="b")["rho"].item() == pytest.approx(4.5 / (4.5 * 5) ** 0.5)
+
+
+def test_scores_of_different_samples_are_correlated_where_both_are_known(corpus):
+    values = correlation.values_of(corpus, ["n", "rank"], None)
+    found = correlation.correlations(values).filter(a="n", b="rank").row(0, named=True)
+    assert found["rho"] == pytest.approx(-1)
+    assert found["samples"] == 30
+
+
+def test_the_score_page_correlates_the_main_scores(open_page, corpus):
+    app = open_page("score")
+    assert not app.exception
+    assert [s.value for s in app.subheader if s.value == "Correlation"]
+    assert correlation.main_columns(corpus, distribution.numeric_scores(corpus))[:3] == ["rank", "n", "length"]
