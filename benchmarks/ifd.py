@@ -1,6 +1,6 @@
 """IFD in batches against the published row-by-row loop, on the same small GPT.
 
-The loop is written anew with the cost structure of the reference (Cherry_LLM, `data_analysis.py`, then `data_by_IFD.py`):
+The loop is written anew with the cost structure of the reference (Cherry_LLM: `data_analysis.py`, `data_by_IFD.py`):
 one row and one pass at a time, every text tokenized again in both scripts, a loss over the full vocabulary that is
 computed with the forward pass, and then a Python loop over all tokens with a log-softmax for each.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.measuring import alpaca, in_turn, missing, table
 
-SIZES = ((2, 64, 300), (4, 128, 150), (4, 256, 100))
+SIZES = ((2, 64, 200), (4, 128, 100), (4, 256, 50))
 """(layers, hidden, rows scored); a vocabulary of 4,096, as `winnow warm-up` has it."""
 WINDOW = 1024
 HEADING = "### Response:"

@@ -22,15 +22,16 @@ EACH = 240
 """Held-out samples of each source."""
 TARGETS = 300
 """Samples of GSM8K's training part that the targeted selectors aim at."""
-BASE_ROWS = {"t0": 4_000, "gsm8k_train": 3_000, "gpteacher": 2_000, "chinese": 4_000}
-"""What the base model is trained on; about 2.4 million tokens."""
+BASE_ROWS = {"t0": 9_000, "chinese": 4_500}
+"""What the base model is trained on; about two million tokens. It knows English and Chinese, but neither mathematics nor
+code: so the loss on those tells what a selection brings, and the loss on Chinese what it makes the model forget. (Trained
+on GSM8K and code too, the model only forgot them: +0.28 nats on GSM8K after 1 % of Alpaca, whatever was selected.)"""
 LONGEST_BASE = 1_200
 """Characters of a sample that the base model learns from; T0 quotes whole articles."""
 FILES = {
     "alpaca": "alpaca_data.json",
     "chinese": "alpaca_zh_27k.json",
     "code": "code_alpaca_2k.json",
-    "gpteacher": "gpteacher_codegen.json",
     "gsm8k": "gsm8k_test.jsonl",
     "gsm8k_train": "gsm8k_train.jsonl",
     "t0": "t0_55k.parquet",

@@ -149,7 +149,7 @@ class Prepared:
         turns = ("user", "assistant")
         pairs = found.base.select("instruction", "response").iter_rows()
         conversations = [[{"role": r, "content": t} for r, t in zip(turns, pair, strict=True)] for pair in pairs]
-        settings = WarmUpSettings(token_budget=2_500_000, row_tokens=256, batch_rows=4, epochs=2)
+        settings = WarmUpSettings(token_budget=2_000_000, row_tokens=256, batch_rows=4, epochs=2)
         report = warm_up(conversations, self.base, settings=settings, progress=every(200))
         print(
             f"base model: {report.parameters:,} parameters, {report.vocabulary:,} words, {report.tokens:,} tokens, "

@@ -6,7 +6,8 @@
 
 Whatever the engine, batches come back in order under their names, and at most two per worker wait in memory. A batch
 whose worker is killed is done again, so that a killed worker loses nothing but its time. On a cluster of several
-machines each needs this package, and the files that the work reads.
+machines each needs this package, and the files that the work reads; a model's numbers are then the same to the last bit
+only if the machines are of one kind.
 """
 
 from __future__ import annotations
@@ -139,7 +140,8 @@ def _ray(work: Work, batches: Iterable[tuple[str, Any]], workers: int | None) ->
     except ImportError:
         raise ModelError("Ray is not installed.", fix="pip install 'winnow-studio[ray]'") from None
     _join_cluster(ray, workers)
-    remote = ray.remote(max_retries=TRIES)(_performed)
+    remote = ray.remote(max_retries=TRIES)(_performed_there)
+    threads = os.environ.get("OMP_NUM_THREADS")
     shared = ray.put(_pickled_by_value(ray.cloudpickle, work))
 
     def wait(name: str, task: Any) -> Any:
@@ -149,7 +151,7 @@ def _ray(work: Work, batches: Iterable[tuple[str, Any]], workers: int | None) ->
             raise _killed(name) from None
 
     most = 2 * (workers or int(ray.cluster_resources().get("CPU", 1)))
-    yield from _ahead(batches, most, lambda batch: remote.remote(shared, batch), wait)
+    yield from _ahead(batches, most, lambda batch: remote.remote(shared, threads, batch), wait)
 
 
 def _ahead(
@@ -287,11 +289,23 @@ _kept: list[bytes] = []
 
 
 def _keep(pickled: bytes) -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # several workers' threads share the cores
     _kept[:] = [pickled]
 
 
 def _performed_here(batch: Any) -> Any:
     return _performed(_kept[0], batch)
+
+
+def _performed_there(pickled: bytes, threads: str | None, batch: Any) -> Any:
+    # As many threads as in the lead process: Ray gives each worker one, and the sums of a model then differ in their
+    # last bits. Libraries read this when they are imported, which is when the work is first loaded or done.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if threads is None:
+        os.environ.pop("OMP_NUM_THREADS", None)
+    else:
+        os.environ["OMP_NUM_THREADS"] = threads
+    return _performed(pickled, batch)
 
 
 @functools.lru_cache(maxsize=1)

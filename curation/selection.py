@@ -132,7 +132,7 @@ def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str 
             raise unscored_column(corpus, column)
     columns = list(dict.fromkeys(["id", "source", *selector.needs]))
     frame = corpus.frame(columns, where=working(where)).sort("id")
-    left = _never(corpus, frame, "contaminated" in known)
+    left = never_candidates(corpus, frame["id"])
     vectors = vectors_of(corpus, embedding) if selector.needs_vectors else None
     targets = _targets(corpus, selector.target_where)
     left |= dict.fromkeys((i for i in frame["id"] if i in targets and i not in left), "it is one of the target samples")
@@ -152,18 +152,18 @@ def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str 
     return Pool(frame, matrix, _vectors_of_targets(vectors, targets, selector), given), left
 
 
-def _never(corpus: Corpus, frame: pl.DataFrame, checked_for_leaks: bool) -> dict[str, str]:
-    """Samples that no selector may take, and why."""
+def never_candidates(corpus: Corpus, ids: pl.Series) -> dict[str, str]:
+    """Of these samples those that no selection may take, and why: held out, their twins, contaminated."""
     held = corpus.query("SELECT id FROM everything WHERE held_out")["id"]
     of_held = set(held)
-    left = {i: "held out for evaluation" for i in frame["id"] if i in of_held}
+    left = {i: "held out for evaluation" for i in ids if i in of_held}
     twins = with_twins(corpus, held) - left.keys()
-    left |= dict.fromkeys((i for i in frame["id"] if i in twins), "it asks what a held-out sample asks")
-    if checked_for_leaks:
+    left |= dict.fromkeys((i for i in ids if i in twins), "it asks what a held-out sample asks")
+    if "contaminated" in corpus.columns():
         # Who has looked at a passage and kept the sample knows better than the rule.
         leaks = corpus.query("SELECT id FROM everything WHERE contaminated AND decision IS DISTINCT FROM 'keep'")["id"]
         of_leaks = set(leaks) - left.keys()
-        left |= dict.fromkeys((i for i in frame["id"] if i in of_leaks), "contaminated: it repeats a benchmark")
+        left |= dict.fromkeys((i for i in ids if i in of_leaks), "contaminated: it repeats a benchmark")
     return left
 
 

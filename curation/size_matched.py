@@ -19,8 +19,8 @@ from curation.corpus import Corpus
 from curation.errors import OperatorError
 from curation.overlap import words_of
 from curation.progress import Progress, silent
+from curation.selection import never_candidates
 from curation.sql import quoted, working
-from curation.twins import with_twins
 from curation.vectors import embeddings, vectors_of
 
 DRAWS = 5
@@ -127,13 +127,8 @@ class Measured:
 
 def candidates(corpus: Corpus, where: str | None) -> pl.DataFrame:
     """`id`, `response_chars` of the samples that a selection may take, ordered by id."""
-    leaks = " AND (contaminated IS NOT TRUE OR decision IS NOT DISTINCT FROM 'keep')"
-    clean = leaks if "contaminated" in corpus.columns() else ""
-    frame = corpus.query(
-        f"SELECT id, response_chars FROM everything WHERE {working(where)} AND NOT held_out{clean} ORDER BY id"
-    )
-    twins = with_twins(corpus, corpus.query("SELECT id FROM everything WHERE held_out")["id"])
-    return frame.filter(~pl.col("id").is_in(list(twins)))
+    frame = corpus.frame(["id", "response_chars"], where=working(where)).sort("id")
+    return frame.filter(~pl.col("id").is_in(list(never_candidates(corpus, frame["id"]))))
 
 
 def sets_of(selections: Mapping[str, Sequence[str]], pool: pl.DataFrame, size: int, draws: int) -> Sets:

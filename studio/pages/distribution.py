@@ -133,7 +133,7 @@ def section(corpus: Corpus, where: str | None) -> None:
         st.info(f"No sample of this working set has a number in {column}.")
         _unmeasured(corpus, column, where)
         return
-    _threshold(corpus, shape, where)
+    _threshold(corpus, shape, histogram(corpus, shape, where), where)
     _ends(corpus, column, where)
     if shape.unmeasured:
         _unmeasured(corpus, column, where)
@@ -150,7 +150,7 @@ def _follow_latest(corpus: Corpus, columns: list[str]) -> None:
 
 
 @st.fragment
-def _threshold(corpus: Corpus, shape: Spread, where: str | None) -> None:
+def _threshold(corpus: Corpus, shape: Spread, bins: pl.DataFrame, where: str | None) -> None:
     """A fragment, so that moving the slider asks for one count and draws nothing else."""
     key = f"{shape.column}_{hash((where, shape.low, shape.high))}"
     side_cell, slider_cell = st.columns([1, 3], vertical_alignment="bottom")
@@ -161,13 +161,9 @@ def _threshold(corpus: Corpus, shape: Spread, where: str | None) -> None:
     low, high = _slider(slider_cell, shape, side, key)
     kept = rule(shape.column, side, low if side != "at most" else high, high)
     left = corpus.count(both(where, kept))
+    least, most = None if side == "at most" else low, None if side == "at least" else high
     st.altair_chart(
-        _bars(
-            histogram(corpus, shape, where),
-            shape,
-            None if side == "at most" else low,
-            None if side == "at least" else high,
-        ),
+        _bars(bins, shape, least, most),
         alt=f"Histogram of {shape.column} over {shape.measured:,} samples; {left:,} are kept by {kept}",
     )
     total = shape.measured + shape.unmeasured
@@ -236,7 +232,10 @@ def _bars(bins: pl.DataFrame, shape: Spread, least: float | None, most: float | 
     ]
     bars = alt.Chart(bins).encode(
         x=alt.X(
-            "low:Q", title=shape.column, scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format="~g", **ticks)
+            "low:Q",
+            title=shape.column,
+            scale=alt.Scale(zero=False, nice=False),
+            axis=alt.Axis(format=",.4~g", tickCount=10, **ticks),
         ),
         x2="high:Q",
         y=alt.Y("samples:Q", title="samples", axis=alt.Axis(format=",d", tickMinStep=1)),

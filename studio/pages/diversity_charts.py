@@ -93,7 +93,7 @@ def colours(names: list[str]) -> Any:
 def chart_points(compared: Comparison) -> pl.DataFrame:
     """One row per metric and selection: metric, name, value, band (as text), widths (right is more varied).
 
-    A metric without a band, or whose random draws are all equal, has no place in the chart.
+    A metric without a band has no place in the chart; where all random draws are equal, what differs is at the edge.
     """
     import polars as pl
 
@@ -102,14 +102,19 @@ def chart_points(compared: Comparison) -> pl.DataFrame:
     more, titles = {m.name: m.more for m in METRICS}, _titles()
     rows = []
     for row in compared.diversity.drop_nulls(["value", "place"]).iter_rows(named=True):
-        half, middle = (row["high"] - row["low"]) / 2, (row["high"] + row["low"]) / 2
-        if half > 1e-12:
-            widths = (row["value"] - middle) / half * (1 if more[row["metric"]] else -1)
-            shown_at = max(-FARTHEST, min(FARTHEST, widths))
-            band = f"{shown(row['low'])} to {shown(row['high'])}"
-            rows.append((titles[row["metric"]], label(row), row["value"], band, shown_at))
+        widths = _widths(row) * (1 if more[row["metric"]] else -1)
+        band = f"{shown(row['low'])} to {shown(row['high'])}"
+        rows.append((titles[row["metric"]], label(row), row["value"], band, widths))
     schema = {"metric": pl.String, "name": pl.String, "value": pl.Float64, "band": pl.String, "widths": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _widths(row: dict[str, Any]) -> float:
+    """How far a value lies from the middle of the band, in half-widths of the band, at most `FARTHEST`."""
+    half, away = (row["high"] - row["low"]) / 2, row["value"] - (row["high"] + row["low"]) / 2
+    if half < 1e-12:
+        return math.copysign(FARTHEST, away) if abs(away) > 1e-12 else 0.0
+    return float(max(-FARTHEST, min(FARTHEST, away / half)))
 
 
 def chart(points: pl.DataFrame) -> Any:

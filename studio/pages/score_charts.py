@@ -68,9 +68,10 @@ def chart(bins: pl.DataFrame, column: str) -> Any:
     import altair as alt
 
     names = [name for name in dict.fromkeys(bins["label"]) if name != POOL]
-    x = alt.X("low:Q", title=column, scale=alt.Scale(zero=False, nice=False), axis=alt.Axis(format="~g"))
+    axis = alt.Axis(format=",.4~g", tickCount=8)
+    x = alt.X("low:Q", title=column, scale=alt.Scale(zero=False, nice=False), axis=axis)
     bins = bins.with_columns(((bins["low"] + bins["high"]) / 2).alias("middle"))
-    middle = alt.X("middle:Q", title=column)
+    middle = alt.X("middle:Q", title=column, axis=axis)
     y = alt.Y("share:Q", title="share of samples", axis=alt.Axis(format="%"))
     tooltip = [
         alt.Tooltip("label:N", title="samples"),
@@ -80,9 +81,11 @@ def chart(bins: pl.DataFrame, column: str) -> Any:
     ]
     pool = alt.Chart(bins.filter(kind="pool")).mark_bar(color=GREY, opacity=0.25, binSpacing=0)
     lines = alt.Chart(bins.filter(bins["kind"] != "pool")).mark_line(interpolate="step", strokeWidth=2)
-    colour = alt.Color("label:N", scale=colours(names), title=None, legend=alt.Legend(orient="top", labelLimit=200))
+    colour = alt.Color(
+        "label:N", scale=colours(names), title=None, legend=alt.Legend(orient="top", labelLimit=160, columns=4)
+    )
     dash = alt.condition("datum.kind == 'baseline'", alt.value([4, 3]), alt.value([1, 0]))
     return alt.layer(
-        pool.encode(x=x, x2="high:Q", y=y, tooltip=tooltip),
+        pool.encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip),
         lines.encode(x=middle, y=y, color=colour, strokeDash=dash, detail="label:N", tooltip=tooltip),
     ).properties(height=230)

@@ -31,6 +31,11 @@ def die(graves: Path, deaths: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def threads(number: int) -> str | None:
+    """How many threads libraries are told to take."""
+    return os.environ.get("OMP_NUM_THREADS")
+
+
 def refusing(number: int) -> int:
     """Raise an error that a user can mend."""
     raise ModelError(f"{number} is too much.", fix="give less")

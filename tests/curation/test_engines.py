@@ -21,7 +21,7 @@ from curation.sample import to_frame
 from curation.scorers import SCORERS, Heuristics, Language, NearDuplicate
 from curation.scoring import score
 from curation.vectors import vectors_of
-from tests.curation.deadly import Halving, broken, die, refusing
+from tests.curation.deadly import Halving, broken, die, refusing, threads
 from tests.curation.samples import corpus_of, pair
 from tests.data import shared
 
@@ -201,6 +201,14 @@ def test_a_batch_that_kills_every_worker_of_a_cluster_is_named(cluster: None, tm
 
 def test_three_kills_are_survived(tmp_path: Path) -> None:
     assert list(spread(Halving(tmp_path, 3), numbered(20), "processes", 2)) == [(n, i / 2) for n, i in numbered(20)]
+
+
+def test_a_worker_of_a_cluster_takes_as_many_threads_as_the_lead_so_that_sums_are_the_same(
+    cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given in (None, "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", given) if given else monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        assert {found for _, found in spread(threads, numbered(4), "ray", 2)} == {given}
 
 
 @pytest.mark.parametrize("engine", ["here", "processes", "ray"])
