@@ -14,7 +14,9 @@ from typing import Any
 from benchmarks.measuring import alpaca, in_turn, missing, table
 
 SIZES = ((2, 64, 200), (4, 128, 100), (4, 256, 50))
-"""(layers, hidden, rows scored); a vocabulary of 4,096, as `winnow warm-up` has it."""
+"""(layers, hidden, rows scored)."""
+VOCABULARY = 4_096
+"""As in `winnow warm-up`."""
 WINDOW = 1024
 HEADING = "### Response:"
 
@@ -34,7 +36,7 @@ def run() -> None:
         return
     samples = [to_sample(row, "a") for _, row in next(read_chunks(file))[:4000] if isinstance(row, dict)]
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer = _tokenizer(samples, Path(folder) / "tokenizer")
+        tokenizer = _tokenizer(samples)
         for layers, hidden, rows in SIZES:
             path = Path(folder) / f"{layers}x{hidden}"
             model = _gpt(path, tokenizer, layers, hidden)
@@ -53,14 +55,17 @@ def run() -> None:
             print(f"  largest difference {worst:.1e}; measured by one side only: {missed}", flush=True)
 
 
-def _tokenizer(samples: list[Any], folder: Path) -> Any:
-    from transformers import AutoTokenizer
+def _tokenizer(samples: list[Any]) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
 
-    from curation.warm_up import WarmUpSettings, warm_up
-
-    turns = [[{"role": m.role, "content": m.content} for m in s.messages] for s in samples]
-    warm_up(turns, folder, settings=WarmUpSettings(token_budget=1, layers=1, hidden=64))
-    return AutoTokenizer.from_pretrained(folder)
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer, pieces.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), special_tokens=["<|endoftext|>"]
+    )
+    pieces.train_from_iterator((f"{s.instruction}\n{s.response}" for s in samples), trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=pieces, eos_token="<|endoftext|>", model_max_length=WINDOW)
 
 
 def _gpt(path: Path, tokenizer: Any, layers: int, hidden: int) -> Any:

@@ -23,9 +23,9 @@ EACH = 240
 TARGETS = 300
 """Samples of GSM8K's training part that the targeted selectors aim at."""
 BASE_ROWS = {"t0": 9_000, "chinese": 4_500}
-"""What the base model is trained on; about two million tokens. It knows English and Chinese, but neither mathematics nor
-code: so the loss on those tells what a selection brings, and the loss on Chinese what it makes the model forget. (Trained
-on GSM8K and code too, the model only forgot them: +0.28 nats on GSM8K after 1 % of Alpaca, whatever was selected.)"""
+"""What the base model is trained on; about two million tokens. It knows English and Chinese, but neither mathematics
+nor code: the loss on those tells what a selection brings, and the loss on Chinese what it makes the model forget.
+(Trained on GSM8K and code too, it only forgot them: +0.28 nats on GSM8K after any 1 % of Alpaca.)"""
 LONGEST_BASE = 1_200
 """Characters of a sample that the base model learns from; T0 quotes whole articles."""
 FILES = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.causal_lm import BATCH_TOKENS, fingerprint_of, model_folder
@@ -44,6 +46,7 @@ def _opened(spec: str, fingerprint: str, label: str | None) -> RewardModel:
             fix="pip install 'winnow-studio[models]'",
         ) from None
     folder = model_folder(spec)
+    _check_architecture(spec, folder)
     disable_progress_bar()
     cuda = torch.cuda.is_available()
     try:
@@ -54,13 +57,20 @@ def _opened(spec: str, fingerprint: str, label: str | None) -> RewardModel:
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ModelError(f"{spec} is no sequence classifier: {reason}", fix="give a reward model: hf:PATH") from None
-    if loaded["missing_keys"]:  # a head that is missing is made up at random
-        raise ModelError(
-            f"{spec} is no reward model: it has no weights for {min(loaded['missing_keys'])}.",
-            fix="give a model whose architecture ends in ForSequenceClassification: hf:PATH",
-        )
+    if loaded["missing_keys"]:
+        raise ModelError(f"{spec} has no weights for {min(loaded['missing_keys'])}.", fix="download it again")
     model = model.to("cuda" if cuda else "cpu").eval()
     return RewardModel(spec, model, tokenizer, label_index(spec, model.config.id2label, label))
+
+
+def _check_architecture(spec: str, folder: Path) -> None:
+    """Another model would get a fresh, random head and only a warning: the rewards would be noise."""
+    kinds = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    if not any(kind.endswith("ForSequenceClassification") for kind in kinds):
+        raise ModelError(
+            f"{spec} is no reward model: its config.json names {', '.join(kinds) or 'no architecture'}.",
+            fix="give a model whose architecture ends in ForSequenceClassification: hf:PATH",
+        )
 
 
 def label_index(spec: str, labels: dict[int, str], wanted: str | None) -> int:
