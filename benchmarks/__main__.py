@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from benchmarks import (
     contamination,
+    engines,
     facility_location,
     ifd,
     ingest,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "contamination": contamination.run,
     "kills": kills.run,
     "mig": mig.run,
+    "engines": engines.run,
 }
 
 

@@ -302,7 +302,7 @@ class HuggingFaceCausalLM:
         ids, rows, columns = torch.tensor([[1, 0]]), torch.tensor([0, 0]), torch.tensor([0, 1])
         with torch.inference_mode():
             alone = self.model.get_output_embeddings()(self._states(ids, rows, columns))
-            return torch.equal(alone, self._logits(ids, rows, columns))
+            return bool(torch.equal(alone, self._logits(ids, rows, columns)))
 
     def _states(self, ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """What the head would read at the given rows and columns: (positions, hidden)."""

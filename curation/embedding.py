@@ -102,7 +102,10 @@ def embed(
 
 def default_name(model: str, text: str = "both") -> str:
     """The name of an embedding that is given none: the model's, with the text if it is not both."""
-    base = re.sub(r"[^\w.-]+", "-", model.removeprefix("sentence-transformers:").rstrip("/").split("/")[-1]).strip("-")
+    kind, _, rest = model.partition(":")
+    pooling = f"-{kind.removeprefix('hf-')}" if kind.startswith("hf-") else ""
+    path = (rest if kind == "sentence-transformers" or pooling else model).rstrip("/")
+    base = re.sub(r"[^\w.-]+", "-", path.split("/")[-1]).strip("-") + pooling
     return base if text == "both" else f"{base}-{text}"
 
 

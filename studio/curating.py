@@ -174,7 +174,12 @@ def score(
 
 @click.command()
 @CORPUS
-@click.option("--model", default="lexical", show_default=True, help="lexical, or sentence-transformers:NAME_OR_PATH")
+@click.option(
+    "--model",
+    default="lexical",
+    show_default=True,
+    help="lexical, sentence-transformers:NAME_OR_PATH, or hf-mean:, hf-weighted:, hf-last:NAME_OR_PATH (a causal LM)",
+)
 @click.option("--text", type=click.Choice(["both", "instruction", "response"]), default="both", show_default=True)
 @click.option("--vectors", type=click.Path(path_type=Path), help="Take these vectors instead: a .npy file")
 @click.option("--by", metavar="FIELD", help="Metadata field whose order the rows of --vectors have")
