@@ -1,8 +1,8 @@
 """The model boundary: what the rest asks of an encoder, a causal LM or a chat model, and how one is opened from a spec.
 
 Specs:
-    encoder     `lexical` | `sentence-transformers:NAME_OR_PATH` | `hf-POOLING:NAME_OR_PATH`: the last hidden states of a
-                causal LM (or of one with a LoRA adapter: a run's `final` folder), pooled by POOLING: `mean`,
+    encoder     `lexical` | `sentence-transformers:NAME_OR_PATH` | `hf-POOLING:NAME_OR_PATH`: the last hidden states of
+                a causal LM (or of one with a LoRA adapter: a run's `final` folder), pooled by POOLING: `mean`,
                 `weighted` (by position, RDS+) or `last` (the last token, DEITA)
     causal LM   `hf:NAME_OR_PATH` (a bare path is the same) | nothing: the corpus' own model (`winnow warm-up CORPUS`)
     chat model  `openai:MODEL` | `http://HOST:PORT/v1#MODEL` | `replay:FILE` | `demo`

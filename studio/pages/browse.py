@@ -227,7 +227,12 @@ def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], view: str) ->
             "decision": st.column_config.TextColumn("Decision", width=66),
             "turns": st.column_config.NumberColumn("Turns", width=48),
             "tags": st.column_config.ListColumn("Tags", width=110),
-            **{name: config for name, config in numbers.items() if kinds[name] not in ("BOOLEAN", "VARCHAR")},
+            **{
+                n: config
+                for n, config in numbers.items()
+                if kinds[n] not in ("BOOLEAN", "VARCHAR") and "[]" not in kinds[n]
+            },
+            **{n: st.column_config.ListColumn(n, width=110) for n in scores if "[]" in kinds[n]},
         },
         alt="Samples of this page",
     )
