@@ -219,39 +219,36 @@ def perplexity(loss: float) -> float:
 def in_chunks(
     batch: pl.DataFrame, measure: Callable[[pl.DataFrame], pl.DataFrame], folder: Path | None, key: str
 ) -> pl.DataFrame:
-    """`measure` of every `CHUNK_ROWS` rows, kept in `folder`: what was measured before a kill is read, not done again.
+    """`measure` of every row, `CHUNK_ROWS` at a time; what was measured before is read from `folder`.
 
-    For scorers of the whole, whose one batch is all there is. Rows that are added later make new chunks at the end.
+    For scorers of the whole, whose one batch is all there is: after a kill, or where samples came or went, only the
+    rows that are not known yet are measured.
 
     Args:
         batch: with `id`.
-        measure: gives a frame with a row per row; depends on nothing but the rows and what `key` names.
+        measure: gives a frame with a row per row; a row depends on nothing but its sample and what `key` names.
         folder: null keeps nothing.
         key: model, prompt and limits.
     """
     import polars as pl
 
-    found = [
-        _kept(batch.slice(start, CHUNK_ROWS), measure, folder, key)
-        for start in range(0, max(1, batch.height), CHUNK_ROWS)
-    ]
-    return pl.concat(found)
+    kept = folder and folder / hashlib.sha256(key.encode()).hexdigest()[:24]
+    found = [pl.read_parquet(path) for path in sorted(kept.glob("*.parquet"))] if kept else []
+    known = pl.concat([frame.select("id") for frame in found]) if found else batch.select("id").clear()
+    unknown = batch.join(known, on="id", how="anti", maintain_order="left")
+    # Without any row the columns still have to be known.
+    for start in range(0, unknown.height if found else max(1, unknown.height), CHUNK_ROWS):
+        chunk = unknown.slice(start, CHUNK_ROWS)
+        found.append(measure(chunk).with_columns(chunk["id"]))
+        if kept:
+            _keep(found[-1], kept)
+    rows = pl.concat(found).unique("id", keep="any")
+    return batch.select("id").join(rows, on="id", how="left", maintain_order="left").drop("id")
 
 
-def _kept(
-    chunk: pl.DataFrame, measure: Callable[[pl.DataFrame], pl.DataFrame], folder: Path | None, key: str
-) -> pl.DataFrame:
-    import polars as pl
-
-    if folder is None:
-        return measure(chunk)
-    name = hashlib.sha256("\n".join([key, *chunk["id"]]).encode()).hexdigest()[:24]
-    path = folder / f"{name}.parquet"
-    if path.is_file():
-        return pl.read_parquet(path)
-    measured = measure(chunk)
+def _keep(measured: pl.DataFrame, folder: Path) -> None:
+    name = hashlib.sha256("\n".join(measured["id"]).encode()).hexdigest()[:24]
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
+    partial = folder / f"{name}.tmp"
     measured.write_parquet(partial)
-    partial.replace(path)
-    return measured
+    partial.replace(folder / f"{name}.parquet")

@@ -39,6 +39,12 @@ def has_direction(vectors: np.ndarray) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, bool)
 
 
+def all_finite(vectors: np.ndarray) -> np.ndarray:
+    """Whether each row holds finite numbers only."""
+    parts = [np.isfinite(vectors[start : start + ROWS]).all(axis=1) for start in range(0, len(vectors), ROWS)]
+    return np.concatenate(parts) if parts else np.zeros(0, bool)
+
+
 def others(count: int, left: Mapping[int, str]) -> np.ndarray:
     """Row numbers up to `count` that were not left, ascending."""
     open_rows = np.ones(count, bool)

@@ -12,10 +12,12 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curation.batches import packed, padded, side_by_side
 from curation.errors import ModelError
 
 if TYPE_CHECKING:
@@ -219,6 +221,8 @@ class HuggingFaceCausalLM:
         self.fingerprint = fingerprint
         self.batch_tokens = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cpu"])
         self.window = _window(model, tokenizer)
+        self._wanted = threading.local()  # per thread, as batches may be read side by side
+        model.get_output_embeddings().register_forward_pre_hook(self._narrow)
         self._vocabulary = int(model.get_output_embeddings().weight.shape[0])
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -245,36 +249,30 @@ class HuggingFaceCausalLM:
             raise ValueError(f"A sequence is longer than the window of {self.window} tokens.")
         # Longest first: if memory does not suffice, the first batch says so.
         scored.sort(key=lambda i: -len(sequences[i]))
-        for batch in self._batches(scored, sequences, starts, batch_tokens or self.batch_tokens):
-            found = self._batch_losses([sequences[i] for i in batch], [starts[i] for i in batch])
+        batches = self._batches(scored, sequences, starts, batch_tokens)
+
+        def read(batch: list[int]) -> list[np.ndarray]:
+            return self._batch_losses([sequences[i] for i in batch], [starts[i] for i in batch])
+
+        on_cpu = self.model.device.type == "cpu" and self._head_is_last
+        for batch, found in zip(batches, (side_by_side if on_cpu else map)(read, batches), strict=True):
             for i, values in zip(batch, found, strict=True):
                 losses[i] = values
         return losses
 
     def _batches(
-        self, order: list[int], sequences: Sequence[Sequence[int]], starts: Sequence[int], batch_tokens: int
-    ) -> Iterator[list[int]]:
-        """Runs of `order` within both budgets; the first of a run is its longest, so it sets the padded width."""
-        batch: list[int] = []
-        width = positions = 0
-        for i in order:
-            answer = len(sequences[i]) - starts[i]
-            logits = (positions + answer) * self._vocabulary
-            if batch and ((len(batch) + 1) * width > batch_tokens or logits > BATCH_LOGITS):
-                yield batch
-                batch, positions = [], 0
-            width = width if batch else len(sequences[i])
-            batch.append(i)
-            positions += answer
-        if batch:
-            yield batch
+        self, order: Sequence[int], sequences: Sequence[Sequence[int]], starts: Sequence[int], batch_tokens: int | None
+    ) -> list[list[int]]:
+        scored = {i: len(sequences[i]) - starts[i] for i in order}
+        lengths = {i: len(sequences[i]) for i in order}
+        return list(packed(order, lengths, scored, batch_tokens or self.batch_tokens, BATCH_LOGITS // self._vocabulary))
 
     def _batch_losses(self, sequences: list[Sequence[int]], starts: list[int]) -> list[np.ndarray]:
         import numpy as np
         import torch
 
         counts = np.array([len(ids) - start for ids, start in zip(sequences, starts, strict=True)])
-        ids = _padded(sequences)
+        ids = padded(sequences)
         rows = np.repeat(np.arange(len(sequences)), counts)
         ends = np.cumsum(counts)
         columns = np.arange(len(rows)) + np.repeat(np.array(starts) - (ends - counts), counts)
@@ -308,16 +306,7 @@ class HuggingFaceCausalLM:
     def _states(self, ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """What the head would read at the given rows and columns: (positions, hidden)."""
         caught: list[torch.Tensor] = []
-
-        def catch(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            caught.append(inputs[0][rows, columns])
-            return (inputs[0][:, :0], *inputs[1:])
-
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(catch)
-        try:
-            self.model(input_ids=ids, use_cache=False)
-        finally:
-            hook.remove()
+        self._forward(ids, rows, columns, caught)
         return caught[0]
 
     def next_logits(
@@ -344,33 +333,51 @@ class HuggingFaceCausalLM:
         found = np.zeros((len(sequences), len(ids)), dtype=np.float32)
         last = [len(sequence) - 1 for sequence in sequences]
         order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
-        for batch in self._batches(order, sequences, last, batch_tokens or self.batch_tokens):
-            padded = torch.from_numpy(_padded([sequences[i] for i in batch]))
-            logits = self._logits(padded, torch.arange(len(batch)), torch.tensor([last[i] for i in batch]))
-            found[batch] = logits[:, list(ids)].float().cpu().numpy()
+        batches = self._batches(order, sequences, last, batch_tokens)
+
+        def read(batch: list[int]) -> np.ndarray:
+            rows = torch.from_numpy(padded([sequences[i] for i in batch]))
+            logits = self._logits(rows, torch.arange(len(batch)), torch.tensor([last[i] for i in batch]))
+            return np.asarray(logits[:, list(ids)].float().cpu())
+
+        on_cpu = self.model.device.type == "cpu"
+        for batch, values in zip(batches, (side_by_side if on_cpu else map)(read, batches), strict=True):
+            found[batch] = values
         return found
 
     def _logits(self, ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Logits (positions, vocabulary) at the given rows and columns only.
-
-        The head is narrowed from inside, by a hook, rather than called by hand: some architectures scale or cap the
-        logits after it, and what they do then still applies. The padding is on the right, where a causal model does
-        not see it from any token before: no mask is needed, and attention takes its faster causal path.
-        """
+        """Logits (positions, vocabulary) at the given rows and columns only."""
         import torch
 
-        def narrow(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            return (inputs[0][rows, columns][None], *inputs[1:])
-
         device = self.model.device
-        rows, columns = rows.to(device), columns.to(device)
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(narrow)
-        try:
-            with torch.inference_mode():
-                logits: torch.Tensor = self.model(input_ids=ids.to(device), use_cache=False).logits
-        finally:
-            hook.remove()
+        with torch.inference_mode():
+            logits: torch.Tensor = self._forward(ids.to(device), rows.to(device), columns.to(device), None).logits
         return logits[0]
+
+    def _forward(
+        self, ids: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, caught: list[torch.Tensor] | None
+    ) -> Any:
+        """One pass whose head reads only these places, or nothing if they are to be caught before it.
+
+        The padding is on the right, where a causal model does not see it from any token before: no mask is needed, and
+        attention takes its faster causal path.
+        """
+        self._wanted.places = rows, columns, caught
+        try:
+            return self.model(input_ids=ids, use_cache=False)
+        finally:
+            del self._wanted.places
+
+    def _narrow(self, _: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+        """Narrows what the head is given, from inside: what an architecture does with its logits still applies."""
+        if not hasattr(self._wanted, "places"):
+            return None
+        rows, columns, caught = self._wanted.places
+        states = inputs[0][rows, columns]
+        if caught is None:
+            return states[None], *inputs[1:]
+        caught.append(states)
+        return inputs[0][:, :0], *inputs[1:]
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -378,16 +385,6 @@ def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     import torch
 
     return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
-
-
-def _padded(sequences: Sequence[Sequence[int]]) -> np.ndarray:
-    """int64 (sequences, longest), zeros on the right."""
-    import numpy as np
-
-    ids = np.zeros((len(sequences), max(map(len, sequences))), dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = sequence
-    return ids
 
 
 def _window(model: Any, tokenizer: Any) -> int:

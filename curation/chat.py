@@ -18,9 +18,9 @@ from weakref import WeakValueDictionary
 
 from curation.calls import Attempt, CallStore, call_key, rendered
 from curation.completions import REPLAY, completion_of, cost_of
-from curation.endpoints import GaveUpError, Note, Patience, Served
+from curation.endpoints import GaveUpError, Note, Patience, RefusedError, Served
 from curation.errors import ModelError
-from curation.models import ChatRequest, Completion
+from curation.models import ChatRequest, Completion, without_secrets
 
 SPECS = "openai:MODEL, http://HOST:PORT/v1#MODEL or replay:FILE"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -79,7 +79,7 @@ class KeptChat:
         try:
             response = await self._source.respond(request, lambda reason: keep(error=reason))
         except GaveUpError as error:
-            return Completion(None, error=str(error))
+            return Completion(None, error=str(error), refused=isinstance(error, RefusedError))
         completion = completion_of(response)
         cost, reason = cost_of(response, self._source.endpoint, self.model)
         keep(
@@ -155,12 +155,7 @@ def model_name(spec: str) -> str:
 
 
 def _served_model(spec: str) -> str:
-    url = urlsplit(spec)
-    if url.username or url.password:
-        raise ModelError(
-            f"The address of {url.hostname} holds a user or a password, which would be stored with the run.",
-            fix="leave it out of the address and set WINNOW_API_KEY in the environment",
-        )
+    url = urlsplit(without_secrets(spec))
     if not url.hostname or not url.fragment:
         raise ModelError(f"{spec!r} names no model.", fix="add it after a #, such as http://localhost:8000/v1#MODEL")
     return url.fragment

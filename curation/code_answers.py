@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TESTS = ("test", "tests", "test_list", "unit_tests", "test_code", "test_cases", "assertion", "asserts")
-"""Metadata fields that hold tests, where none is named; the first that is there counts."""
+"""Metadata fields that hold tests, where none is named; the first that tests something counts."""
 ENTRY_POINTS = ("entry_point", "function_name", "fn_name")
 
 _FENCE = re.compile(
@@ -48,22 +48,57 @@ def program_of(instruction: str, response: str, entry_point: str | None = None) 
         return Program(None, f"the code is {blocks[0][0]}, and only Python is run")
     whole = [body for body in ours if _read(body) is not None] or ours[:1]
     defining = [body for body in whole if entry_point and entry_point in _defined(body)]
-    chosen = defining[-1] if defining else "\n\n".join(whole)
+    chosen = defining[-1] if defining else "\n\n".join(_without_usage(whole))
     if not defining and (completed := _completed(instruction, chosen, entry_point)):
         return Program(completed)
     return Program(_after(instruction, chosen))
 
 
 def known_tests(metadata: Mapping[str, Any], field: str | None = None) -> list[str]:
-    """The tests among the metadata: the named field (dots lead inwards), or the first of `TESTS`; none is empty."""
+    """The tests among the metadata: the named field (dots lead inwards), or the first of `TESTS` that tests something.
+
+    A source that only sets something up belongs to the test after it. Text, comments, and functions that nobody calls
+    are no tests.
+    """
     for name in (field,) if field else TESTS:
         value: Any = metadata
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         sources = [value] if isinstance(value, str) else value
-        if isinstance(sources, list) and sources and all(isinstance(s, str) and _read(s) for s in sources):
-            return _called(sources, metadata)
+        if not isinstance(sources, list) or not all(isinstance(source, str) and _read(source) for source in sources):
+            continue
+        if tests := _with_setup(_called(sources, metadata)):
+            return tests
     return []
+
+
+def _with_setup(sources: list[str]) -> list[str]:
+    """The sources that test something, each after those before it that don't."""
+    tests, setup = [], ""
+    for source in sources:
+        if _is_test(source):
+            tests.append(setup + source)
+            setup = ""
+        else:
+            setup += f"{source}\n"
+    return tests
+
+
+def _is_test(source: str) -> bool:
+    """Whether running it can fail: an assert or a call outside of functions, or what the box runs by its name."""
+    tree = _read(source)
+    for node in tree.body if tree else []:
+        if isinstance(node, ast.FunctionDef):
+            found = node.name.startswith("test_") and not node.args.args and not node.args.posonlyargs
+        elif isinstance(node, ast.ClassDef):
+            of_unittest = any(ast.unparse(base).endswith("TestCase") for base in node.bases)
+            functions = (inner for inner in node.body if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef))
+            found = of_unittest and any(inner.name.startswith("test") for inner in functions)
+        else:
+            found = any(isinstance(inner, ast.Assert | ast.Call) for inner in ast.walk(node))
+        if found and not isinstance(node, ast.AsyncFunctionDef):
+            return True
+    return False
 
 
 def entry_point_of(metadata: Mapping[str, Any]) -> str | None:
@@ -75,10 +110,25 @@ def entry_point_of(metadata: Mapping[str, Any]) -> str | None:
 def _called(sources: list[str], metadata: Mapping[str, Any]) -> list[str]:
     """The tests, with the call that HumanEval leaves to whoever runs them."""
     name = entry_point_of(metadata)
-    last = sources[-1]
-    if "check" in _defined(last) and not re.search(r"(?m)^check\(", last):
+    last = sources[-1] if sources else ""
+    if last and "check" in _defined(last) and not re.search(r"(?m)^check\(", last):
         return [*sources[:-1], f"{last}\n\ncheck({name})"] if name else []
     return sources
+
+
+def _without_usage(blocks: list[str]) -> list[str]:
+    """The blocks, without those after a definition that define nothing and call something: they show how to use it."""
+    kept: list[str] = []
+    defines = False
+    for block in blocks:
+        tree = _read(block)
+        nodes = tree.body if tree else []
+        is_definition = any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in nodes)
+        calls = any(isinstance(inner, ast.Call) for node in nodes for inner in ast.walk(node))
+        if is_definition or not (defines and calls):
+            kept.append(block)
+        defines |= is_definition
+    return kept
 
 
 def _unfenced(instruction: str, response: str, entry_point: str | None) -> Program:

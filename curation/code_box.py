@@ -52,6 +52,7 @@ DENIED_EVENTS = (
     "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.",
     "ctypes.", "os.fork", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.kill", "pty.", "os.chmod",
     "os.chown", "os.setxattr", "os.removexattr", "os.chflags", "os.lockf", "syslog.", "webbrowser.", "os.chroot",
+    "gc.get_",
 )  # fmt: skip
 """Beginnings of Python's audit events that are refused."""
 WRITING_EVENTS = (
@@ -183,7 +184,8 @@ def judged(code: str, tests: list[str], passed: Callable[[int], None]) -> tuple[
     """
     untouched = _untouched(tests)
     home = types.ModuleType("answer")
-    sys.modules["answer"] = home
+    # The names of this program are not the code's business.
+    sys.modules["answer"] = sys.modules["__main__"] = home
     kind, detail = _tried(lambda: _executed(code, "answer.py", home.__dict__))
     if kind:
         return kind, detail

@@ -1,4 +1,4 @@
-"""Running code that nobody has read, against tests, in a process that can harm little and can't claim a success.
+"""Running code that nobody has read, against tests, in a process that can harm little.
 
 What is held, and by what:
 
@@ -20,8 +20,9 @@ Somebody who attacks on purpose belongs on a machine of his own.
 The verdict is a line on a pipe of its own that carries a random token; it comes after the last test. What the code
 prints, its exit status and an early exit count for nothing, and code that replaces a builtin, or a function of a module
 that the tests import, is told from code that passes. What is left: code and tests share one interpreter, so that an
-object which equals everything satisfies a test that compares with `==`, and code that searches the interpreter's memory
-for the token can forge the verdict. Models do not write such code by accident.
+object which equals everything satisfies a test that compares with `==`, and code that climbs the frames above it to
+the token can forge the verdict. Models do not write such code by accident; where one is rewarded for passing, read a
+sample.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ OUTPUT_CHARS = 4_000
 
 UNDECIDED = ("missing", "denied")
 """Kinds of errors that say nothing about the code: it needs a module that is not here, or what is not allowed here."""
+NOT_STARTED = "not started"
+"""The kind of error where Python did not start, or not in time: the code was never run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class CodeOutcome:
     error_kind: str | None
     """null where passed; else wrong (a test failed), error (an exception), syntax, exit (it left before the end of the
     tests), timeout, memory, tampered (it changed what the tests rely on), missing (a module is not here), denied (it
-    wanted network, processes or files), crashed."""
+    wanted network, processes or files), crashed, not started (this machine's fault, not the code's)."""
     detail: str
     """The exception and the line it came from; empty where passed."""
     share: float
@@ -200,20 +203,27 @@ class _Run:
 
     def _described(self, status: int) -> CodeOutcome:
         kind, detail = self._kind(status)
-        went_well = 0 if kind == "tampered" else int(self.told.get("passed", 0))
+        passed = self.told.get("passed", 0)
+        went_well = min(max(passed, 0), self.tests) if isinstance(passed, int) and kind != "tampered" else 0
         output = self.output.decode(errors="replace")[:OUTPUT_CHARS]
+        # What the code raises or prints may hold half of a character, which nothing can store.
+        detail = detail.encode(errors="backslashreplace").decode()
         return CodeOutcome(
             not kind, kind or None, detail, went_well / self.tests, output, tuple(self.told.get("held", ()))
         )
 
     def _kind(self, status: int) -> tuple[str, str]:
         if "kind" in self.told:
-            return self.told["kind"], self.told["detail"]
-        if self.timed_out or status == -signal.SIGXCPU:
-            return "timeout", f"stopped after {self.seconds:g} seconds"
+            kind, detail = str(self.told["kind"]), str(self.told.get("detail", ""))
+            if not kind and self.told.get("passed") != self.tests:
+                return "tampered", "it told of a success that was none"
+            return kind, detail
         if "held" not in self.told:
             said = " ".join(self.output.decode(errors="replace").split())[-300:]
-            return "crashed", f"Python did not start: {said}"
+            late = f"not within {START_SECONDS:g} seconds" if self.timed_out else said
+            return NOT_STARTED, f"Python did not start: {late}"
+        if self.timed_out or status == -signal.SIGXCPU:
+            return "timeout", f"stopped after {self.seconds:g} seconds"
         if status < 0:
             name = signal.Signals(-status).name
             return "crashed", f"stopped by {name}"

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from curation.corpus import Corpus
+from curation.errors import CorpusError
 from curation.progress import Progress, silent
 from curation.size_matched import (
     AT_MOST,
@@ -17,6 +18,7 @@ from curation.size_matched import (
     FEWEST_DRAWS,
     LONGEST,
     METRICS,
+    MISSING,
     RANDOM,
     Matched,
     Measured,
@@ -93,8 +95,10 @@ def compare(
         progress: told the steps.
 
     Raises:
-        CorpusError: a selection or the embedding does not exist.
+        CorpusError: no selection is named, one or the embedding does not exist, or no sample of one is left.
     """
+    if not names:
+        raise CorpusError("No selection is named.", fix="name at least one; winnow select CORPUS makes one")
     with corpus.database.held():
         return _compared(corpus, names, embedding, draws, at_most, progress)
 
@@ -107,7 +111,10 @@ def _compared(
     where = filters.pop() if len(filters) == 1 else None
     pool = candidates(corpus, where)
     frame, numeric, ids = _read(corpus, saved, pool)
-    size = min(map(len, ids.values()), default=0)
+    gone = next((name for name, of in ids.items() if not of), None)
+    if gone is not None:
+        raise CorpusError(f"Of the selection {gone!r} no sample is left.", fix="leave it out, or select anew")
+    size = min(map(len, ids.values()))
     sets = sets_of(ids, pool, size, max(FEWEST_DRAWS, draws))
     few = thinned(sets, at_most)
     measured = measure(corpus, few, pool, embedding, progress)
@@ -288,8 +295,8 @@ def _spread(draws: Sequence[np.ndarray]) -> tuple[float | None, ...]:
         return len(known[0]), *(None,) * 6
     means = [float(values.mean()) for values in known]
     quartiles = np.quantile(np.concatenate(known), [0.25, 0.5, 0.75])
-    edges = band(means) if len(means) > 1 else (None, None)
-    return round(np.mean([len(v) for v in known])), float(np.mean(means)), *map(float, quartiles), *edges
+    measured = round(np.mean([len(v) for v in known]))
+    return measured, float(np.mean(means)), *map(float, quartiles), *band(means)
 
 
 def _means(spreads: pl.DataFrame, names: Sequence[str], numeric: Sequence[str]) -> pl.DataFrame:
@@ -345,8 +352,8 @@ def _diversity(sets: Sets, measured: Measured) -> pl.DataFrame:
     rows = []
     for metric in METRICS:
         draws = [value for values in drawn if (value := values.get(metric.name)) is not None]
-        edges = band(draws, metric.most) if draws else (None, None)
-        reason = measured.reasons.get(metric.of) or "the samples are too few"
+        edges = band(draws, metric.most)
+        reason = measured.reasons.get(metric.of) or MISSING[metric.of]
         group = [(name, "selection", values) for name, values in zip(names, measured.values, strict=False)]
         group += [(LONGEST, "baseline", measured.values[-1])] if sets.longest else []
         for name, kind, values in group:
@@ -354,8 +361,10 @@ def _diversity(sets: Sets, measured: Measured) -> pl.DataFrame:
             told = None if value is not None else reason
             rows.append((name, kind, metric.name, value, *edges, place(value, *edges), told))
         if sets.draws:
-            mean = float(np.mean(draws)) if draws else None
-            rows.append((RANDOM, "baseline", metric.name, mean, *edges, None, None if draws else reason))
+            few = len(draws) < FEWEST_DRAWS
+            told = f"{reason} in {len(drawn) - len(draws)} of {len(drawn)} random draws" if draws and few else reason
+            mean = None if few else float(np.mean(draws))
+            rows.append((RANDOM, "baseline", metric.name, mean, *edges, None, told if few else None))
     schema = {"name": pl.String, "kind": pl.String, "metric": pl.String, "value": pl.Float64, "low": pl.Float64}
     schema |= {"high": pl.Float64, "place": pl.String, "reason": pl.String}
     return pl.DataFrame(rows, schema=schema, orient="row")

@@ -266,13 +266,17 @@ def _summed(parts: np.ndarray) -> np.ndarray:
 
 
 def _ngram_cosines(words: Sequence[Sequence[str]], n: int) -> np.ndarray:
+    # Nearly every cell of texts by n-grams is 0: held whole, a few thousand texts would take gigabytes.
+    from scipy.sparse import csr_array, diags_array
+
     grams = [[tuple(text[i : i + n]) for i in range(len(text) - n + 1)] for text in words]
     numbers = {gram: i for i, gram in enumerate(dict.fromkeys(g for text in grams for g in text))}
-    counts = np.zeros((len(words), len(numbers) + 1))
-    for row, text in enumerate(grams):
-        np.add.at(counts[row], [numbers[gram] for gram in text], 1.0)
-    norms = np.linalg.norm(counts, axis=1, keepdims=True)
-    unit = counts / np.where(norms > 0, norms, 1.0)
-    cosines: np.ndarray = unit @ unit.T
+    places = np.array([numbers[gram] for text in grams for gram in text], np.int64)
+    starts = np.concatenate([[0], np.cumsum([len(text) for text in grams])])
+    counts = csr_array((np.ones(len(places)), places, starts), shape=(len(words), len(numbers) + 1))
+    counts.sum_duplicates()
+    norms = np.sqrt(counts.multiply(counts).sum(axis=1))
+    unit = diags_array(1.0 / np.where(norms > 0, norms, 1.0)) @ counts
+    cosines: np.ndarray = (unit @ unit.T).toarray()
     np.fill_diagonal(cosines, 1.0)
     return cosines

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from curation.candidates import all_finite
 from curation.corpus import Corpus
 from curation.encoders import open_encoder
 from curation.engines import spread
-from curation.errors import CorpusError, unknown
+from curation.errors import CorpusError, ModelError, unknown
 from curation.models import Encoder
 from curation.names import checked_name
 from curation.progress import Progress, silent
@@ -49,6 +50,8 @@ class EmbedReport:
     embedded: int
     """Samples embedded in this call."""
     already: int
+    without: int = 0
+    """Samples of which the model gave no finite numbers: they have no vector, and another call tries them again."""
 
 
 def embed(
@@ -77,7 +80,7 @@ def embed(
     Raises:
         OperatorError: no such engine.
         CorpusError: `text` is none of the three, or the condition is wrong.
-        ModelError: the encoder can't be opened.
+        ModelError: the encoder can't be opened, or gives no finite numbers for any sample.
     """
     if text not in TEXTS:
         raise unknown("text", text, TEXTS, CorpusError)
@@ -94,10 +97,11 @@ def embed(
         (folder / "parts").mkdir(exist_ok=True)
         done = set(stored(folder)[0]) | {i for part in _parts(folder) for i in np.load(_ids_of(part)).tolist()}
         pending = [i for i in ids if i not in done]
+        without = 0
         if pending:
-            _encode(_Shards(corpus, model, text, pending, folder), engine, workers, progress)
+            without = _encode(_Shards(corpus, model, text, pending, folder), engine, workers, progress, bool(done))
         dimensions = _merge(folder, {"name": name, "model": model, "text": text})
-    return EmbedReport(name, model, text, dimensions, len(pending), len(ids) - len(pending))
+    return EmbedReport(name, model, text, dimensions, len(pending) - without, len(ids) - len(pending), without)
 
 
 def default_name(model: str, text: str = "both") -> str:
@@ -160,25 +164,44 @@ def _encoded(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
     return encoder.encode(texts)
 
 
-def _encode(shards: _Shards, engine: str, workers: int | None, progress: Progress) -> None:
+def _encode(shards: _Shards, engine: str, workers: int | None, progress: Progress, known: bool) -> int:
+    """Write the parts; the number of samples that got no vector. `known`: whether the embedding holds some already."""
+
     def fit_on() -> list[str]:
         progress(0, total, f"{shards.model}: learning which n-grams tell samples apart")
         return shards.all_texts()
 
-    done, total = 0, len(shards.pending)
+    done, without, total = 0, 0, len(shards.pending)
     # The lexical encoder is fitted here, once, and sent along.
     here = engine == "here" or shards.model == "lexical"
     encoder = open_encoder(shards.model, folder=shards.folder, fit_on=fit_on) if here else _Reopened(shards.model)
     vectors = spread(partial(_encoded, encoder), shards.texts(), engine, workers)
     for ids, (name, of_shard) in zip(shards.ids(), vectors, strict=True):
-        part = shards.folder / "parts" / name
-        np.save(_ids_of(part), np.array(ids))
-        partial_file = part.with_suffix(".partial")
-        with partial_file.open("wb") as file:
-            np.save(file, of_shard.astype(np.float32))
-        partial_file.replace(part)
+        matrix = of_shard.astype(np.float32)
+        finite = all_finite(matrix)
+        known |= bool(finite.any())
+        if not known:
+            # A model that overflows does so for nearly every text: better told now than after hours.
+            raise ModelError(
+                f"{shards.model} gave no finite numbers for any of {len(ids):,} samples.",
+                fix="choose another model: one that was trained to the end and doesn't overflow",
+            )
+        if finite.any():
+            fine = [i for i, good in zip(ids, finite, strict=True) if good]
+            _write_part(shards.folder / "parts" / name, fine, matrix[finite])
         done += len(ids)
-        progress(done, total, f"{shards.model}: {done:,} of {total:,} samples")
+        without += int((~finite).sum())
+        told = f"; {without:,} got no finite numbers, and so no vector" if without else ""
+        progress(done, total, f"{shards.model}: {done:,} of {total:,} samples{told}")
+    return without
+
+
+def _write_part(part: Path, ids: list[str], matrix: np.ndarray) -> None:
+    np.save(_ids_of(part), np.array(ids))
+    partial_file = part.with_suffix(".partial")
+    with partial_file.open("wb") as file:
+        np.save(file, matrix)
+    partial_file.replace(part)
 
 
 def _merge(folder: Path, about: dict[str, Any]) -> int:

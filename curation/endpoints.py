@@ -3,7 +3,8 @@
 What is retried, and how: time-outs, 5xx and lost connections up to `Patience.attempts` times with full jitter; 429 and
 503 for as long as the endpoint asks (Retry-After), without using up attempts, until nothing has been answered for
 `Patience.stall_seconds`. What stops the run: a wrong key, an unknown model, an empty account, an address that does not
-answer. What is never sent again: a request whose answer was cut off at its length limit.
+answer. What is never sent again: a request whose answer was cut off at its length limit, and within a run one that the
+endpoint itself refuses, such as one that is too long for the model.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ FATAL_STATUSES = (401, 402, 403, 404)
 BUSY_STATUSES = (429, 503)
 """vLLM answers 503, not 429, when its queue is full."""
 
+REFUSED_STATUSES = (400, 413, 422)
+"""Something is wrong with this request: it is too long for the model, say."""
+
 Note = Callable[[str], None]
 """Called with the reason of every attempt that failed."""
 
@@ -43,6 +47,10 @@ class Patience:
 
 class GaveUpError(Exception):
     """This call will not be answered; the others may be."""
+
+
+class RefusedError(GaveUpError):
+    """The endpoint refused this very request, and would again."""
 
 
 class Served:
@@ -96,6 +104,8 @@ class Served:
                     await asyncio.sleep(self._busy_wait(error, waits))
                     waits += 1
                     continue
+                if status in REFUSED_STATUSES:
+                    raise RefusedError(reason) from None
                 tries += 1
                 if status is not None and status < 500 and status not in (408, 409):
                     raise GaveUpError(reason) from None

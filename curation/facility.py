@@ -32,8 +32,9 @@ class Coverage:
         from scipy.sparse import csr_array
 
         similarity, places = nearest_rows(vectors, min(neighbours, len(vectors)))
-        starts = np.arange(0, places.size + 1, places.shape[1])
-        by_sample = csr_array((similarity.ravel(), places.ravel(), starts), shape=(len(vectors), len(vectors)))
+        found = places >= 0
+        starts = np.concatenate([[0], np.cumsum(found.sum(axis=1))])
+        by_sample = csr_array((similarity[found], places[found], starts), shape=(len(vectors), len(vectors)))
         by_candidate = by_sample.tocsc()
         self._samples, self._similarity = by_candidate.indices, by_candidate.data
         self._starts = by_candidate.indptr
@@ -68,7 +69,7 @@ def nearest_rows(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
     """Of each row the cosines to its nearest rows (float32, clipped to 0..1) and their numbers (int32).
 
     Every pair is looked at up to `EXACT_UP_TO` rows; beyond, only those in the nearest cells of an inverted file. Where
-    fewer are found there, the rest are at 0.
+    fewer are found there, the rest are at 0 and have the number -1.
     """
     index = _index(vectors)
     similarity, places = np.empty((len(vectors), count), np.float32), np.empty((len(vectors), count), np.int32)
@@ -76,7 +77,7 @@ def nearest_rows(vectors: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
         part = slice(start, start + ROWS)
         similarity[part], at = index.search(unit(vectors[part]), count)
         similarity[part][at < 0] = 0
-        places[part] = np.maximum(at, 0)
+        places[part] = at
     return np.clip(similarity, 0, 1, out=similarity), places
 
 

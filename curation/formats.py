@@ -41,7 +41,7 @@ def as_preference(sample: Sample) -> Row | str:
     """`prompt`, `chosen` and `rejected` as turns: TRL's conversational preference."""
     if not sample.rejected:
         return "it is not a preference pair"
-    split = _chosen_from(sample.messages, sample.rejected)
+    split = chosen_from(sample.messages, sample.rejected)
     if isinstance(split, str):
         return split
     turns = _turns(sample)
@@ -133,7 +133,7 @@ def _beyond_alpaca(sample: Sample) -> str | None:
     return None if rest == ["user", "assistant"] * (len(rest) // 2) else "its turns do not alternate"
 
 
-def _chosen_from(messages: Sequence[Message], rejected: Sequence[Message]) -> int | str:
+def chosen_from(messages: Sequence[Message], rejected: Sequence[Message]) -> int | str:
     """Where the chosen side begins: a sample keeps only that both sides follow the same prompt.
 
     Sides that go on over several questions have the same roles; else both answer the last question.

@@ -200,7 +200,9 @@ def _moments(folder: Path, parameters: Sequence[torch.Tensor]) -> tuple[torch.Te
     return first, second, groups[0]
 
 
-def tokens_of(tokenizer: Any, turns: Sequence[Mapping[str, Any]], max_length: int) -> Tokens | str:
+def tokens_of(
+    tokenizer: Any, turns: Sequence[Mapping[str, Any]], max_length: int, tools: Sequence[Any] | None = None
+) -> Tokens | str:
     """A conversation with its answers as labels, cut as training cuts it, or the reason why it has none.
 
     Where the chat template marks what the assistant says, every answer carries loss; else the last turn does.
@@ -210,7 +212,7 @@ def tokens_of(tokenizer: Any, turns: Sequence[Mapping[str, Any]], max_length: in
     if not turns or turns[-1]["role"] != "assistant":
         return "it does not end in an answer"
     try:
-        ids, carries = _marked(tokenizer, turns) if _marks(tokenizer) else _last_turn(tokenizer, turns)
+        ids, carries = (_marked if _marks(tokenizer) else _last_turn)(tokenizer, turns, tools)
     except (TemplateError, TypeError, ValueError):
         return "the chat template refuses it"
     ids, carries = ids[:max_length], [mark and place > 0 for place, mark in enumerate(carries[:max_length])]
@@ -223,13 +225,24 @@ def _marks(tokenizer: Any) -> bool:
     return "endgeneration" in str(tokenizer.chat_template) and bool(tokenizer.is_fast)
 
 
-def _marked(tokenizer: Any, turns: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[bool]]:
-    rendered = tokenizer.apply_chat_template(list(turns), return_dict=True, return_assistant_tokens_mask=True)
+def _marked(
+    tokenizer: Any, turns: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None
+) -> tuple[list[int], list[bool]]:
+    rendered = tokenizer.apply_chat_template(
+        list(turns), tools=tools, return_dict=True, return_assistant_tokens_mask=True
+    )
     return list(rendered["input_ids"]), [bool(mark) for mark in rendered["assistant_masks"]]
 
 
-def _last_turn(tokenizer: Any, turns: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[bool]]:
-    whole = list(tokenizer.apply_chat_template(list(turns), return_dict=True)["input_ids"])
-    before = tokenizer.apply_chat_template(list(turns[:-1]), add_generation_prompt=True, return_dict=True)["input_ids"]
+def _last_turn(
+    tokenizer: Any, turns: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None
+) -> tuple[list[int], list[bool]]:
+    def ids(turns: Sequence[Mapping[str, Any]], prompts: bool) -> list[int]:
+        rendered = tokenizer.apply_chat_template(
+            list(turns), tools=tools, add_generation_prompt=prompts, return_dict=True
+        )
+        return list(rendered["input_ids"])
+
+    whole, before = ids(turns, False), ids(turns[:-1], True)
     start = next((i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), len(before))
     return whole, [place >= start for place in range(len(whole))]

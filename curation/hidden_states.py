@@ -51,7 +51,10 @@ class PooledEncoder:
         self._batch_tokens = batch_tokens or lm.batch_tokens
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """As `Encoder.encode`; of a text longer than `most_tokens` only its beginning counts."""
+        """As `Encoder.encode`; of a text longer than `most_tokens` only its beginning counts.
+
+        A row is not finite where the model overflows: whoever stores vectors looks.
+        """
         import numpy as np
 
         width = int(self._lm.model.config.get_text_config().hidden_size)

@@ -22,6 +22,8 @@ SUSPECT = (
     r"|[字句段词文语]|逗号|开头|结尾|开始|结束|列表|项目符号|要点"
 )
 """What every instruction with a constraint that can be read holds."""
+MOST_ASKED_CHARS = 3_000
+"""Of what is asked, no more is read: the beginning, and the last 500 characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ def _asked(instruction: str) -> str:
     first = first.split("\n")[0] if "\n" in first and first.split("\n")[0].rstrip().endswith((":", "：")) else first
     last = paragraphs[-1] if len(paragraphs) > 1 else ""
     speaks = re.search(r"(?i)\b(?:your|the) (?:entire |whole )?(?:answer|response|reply|output)\b|请|回答", last)
-    return f"{first}\n{last}" if speaks and len(last) <= 300 else first
+    asked = f"{first}\n{last}" if speaks and len(last) <= 300 else first
+    # Runs of spaces and long paragraphs would cost the patterns time that grows with their square.
+    asked = re.sub(r"[^\S\n]+", " ", asked)
+    return asked if len(asked) <= MOST_ASKED_CHARS else f"{asked[: MOST_ASKED_CHARS - 501]}\n{asked[-500:]}"
 
 
 # -------------------------------------------------------------------- sizes
@@ -68,7 +73,7 @@ def _asked(instruction: str) -> str:
 def _sizes(asked: str) -> Iterator[Constraint]:
     taken: list[tuple[int, int]] = []
     found: dict[str, list[Constraint]] = {}
-    plain = re.sub(r"[\"“][^\"“”\n]*[\"”]", lambda quoted: " " * len(quoted.group()), asked)
+    plain = re.sub(r"(?: *[\"“][^\"“”\n]*[\"”])+ *", " ", asked)
     for way, pattern in phrases.SIZES:
         for match in pattern.finditer(plain):
             clear = all(match.end() <= start or match.start() >= end for start, end in taken)
@@ -156,7 +161,7 @@ def _sentences(text: str) -> tuple[int, ...]:
     plain = re.sub(
         r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|No|Inc|Ltd|Co|U\.S|U\.K|e\.g|i\.e|a\.m|p\.m|[A-Z])\.", "_", text
     )
-    plain = re.sub(r"(?<=\d)\.(?=\d)|\.{3,}|(?m:^\s*\d+[.)])", "_", plain)
+    plain = re.sub(r"(?<=\d)\.(?=\d)|\.{3,}|(?m:^[^\S\n]*\d+[.)])", "_", plain)
     ends = re.split(r"[.!?][\"'”’)]*(?=\s|$)|[。！？][”’」』]*|\n+", plain)
     parts = len([part for part in ends if re.search(r"\w", part)])
     quoted = re.sub(r"[\"“][^\"“”\n]*[\"”]", "_", plain)
@@ -165,7 +170,7 @@ def _sentences(text: str) -> tuple[int, ...]:
 
 
 def _listed(text: str, mark: str) -> list[str]:
-    return re.findall(rf"(?m)^\s*(?:{mark})\s*\S", text)
+    return re.findall(rf"(?m)^[^\S\n]*(?:{mark})\s*\S", text)
 
 
 # -------------------------------------------------------------------- words

@@ -3,7 +3,7 @@
 Covers: JSON (in fences, with trailing commas, nested, broken off), `Score: 4.5`, `4.5/5`, `**4**`, `4 out of 5`,
 `评分：4分`, a line that is a number, one line per name. Does not cover: grades in words (`good`, `A+`), stars.
 A number out of range, of another scale (`8/10` where 5 is most) or of a range (`3-4`) is no score, and nor is a number
-that stands in running text.
+that stands in running text, and nor is `4,5`, which may be 4.5 or two scores.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-_NUMBER = r"[-−]?\d+(?:[.．]\d+)?"
-_DRESS = r"[\s*_`\"'“”（()\[\]【】]*"
+# Bounded and possessive, so that no text costs time that grows with its square.
+_NUMBER = r"[-−]?(?<![\d.．])(?<!\d[,，eE])\d{1,9}(?:[.．]\d{1,30}+)?(?!\d)"
+_DRESS = r"[\s*_`\"'“”（()\[\]【】]*+"
+_CLOSES = r"[\s*_`\"'“”）)\]】]*+"
 _OF = rf"{_DRESS}(?:/|／|out of|of|分?满分)\s*(?P<most>\d+(?:\.\d+)?)"
-_VALUE = rf"(?P<value>{_NUMBER})(?!\d|\.\d|\s*(?:-|–|—|~|to|至|到)\s*\d)(?:{_OF})?(?!\s*%)"
+_VALUE = rf"(?P<value>{_NUMBER})(?![.．,，]\d|[eE][-+]?\d|\s*(?:-|–|—|~|to|至|到)\s*\d)(?:{_OF})?(?!\s*%)"
 _LABEL = r"(?:(?:overall|final|total)\s+)?(?:score|rating|grade|marks?)|(?:总|综合|最终)?(?:评分|得分|分数|打分|总分)"
-_SCALE = r"(?:\s*[(（\[]\s*\d\s*(?:-|–|to|~|至)\s*\d+\s*[)）\]])?"
+_SCALE = r"(?:[(（\[]\s*\d\s*(?:-|–|to|~|至)\s*\d+\s*[)）\]])?"
 """Judges repeat the scale: `Accuracy (1-5): 4`."""
-_JOINS = rf"{_DRESS}{_SCALE}{_DRESS}(?:[:：=]|is|为|是|-|–|—|->|→){_DRESS}"
+_JOINS = rf"{_CLOSES}{_SCALE}{_DRESS}(?:[:：=]|is|为|是|-|–|—|->|→){_DRESS}"
 _LABELLED = re.compile(rf"(?i)(?P<label>{_LABEL})(?:{_JOINS}|\s+){_VALUE}")
 _FINAL = re.compile(r"(?i)overall|final|total|总|综合|最终")
 _OUT_OF = re.compile(rf"(?i)(?P<value>{_NUMBER}){_OF}")
-_POINTS = re.compile(rf"(?<![\d.])(?P<value>{_NUMBER})\s*分(?![之钟])")
+_POINTS = re.compile(rf"(?P<value>{_NUMBER})\s*分(?![之钟])")
 _ALONE = re.compile(rf"{_DRESS}{_VALUE}{_DRESS}(?:分|points?)?[.。]?{_DRESS}", re.IGNORECASE)
 _SAYING = ("rationale", "explanation", "reason", "reasons", "reasoning", "justification", "comment", "理由", "解释")
 _SCORING = ("score", "rating", "value", "overall", "评分", "分数")
@@ -79,7 +81,7 @@ def rationale_in(text: str) -> str | None:
         said = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in _said(read)]
         return "\n".join(said) or None
     named = re.search(
-        rf"(?is)[\"*]*\b(?:{'|'.join(_SAYING[:7])})\b[\"*]*\s*[:：]\s*(.+)|(?:理由|解释)[\"*]*\s*[:：]\s*(.+)", text
+        rf"(?is)\b(?:{'|'.join(_SAYING[:7])})\b[\"*]*\s*[:：]\s*(.+)|(?:理由|解释)[\"*]*\s*[:：]\s*(.+)", text
     )
     if named:
         return (named[1] or named[2]).strip().strip('"}` \n') or None

@@ -10,9 +10,14 @@ Specs:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from pydantic import AfterValidator, Field
+
+from curation.errors import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +79,8 @@ class Completion:
     error: str | None = None
     cached: bool = False
     """Answered from `calls.sqlite`: nothing was sent or paid."""
+    refused: bool = False
+    """The error is about this very request (too long for the model, say): sent again it fails again."""
 
 
 class ChatModel(Protocol):
@@ -85,3 +92,24 @@ class ChatModel(Protocol):
     async def complete(self, request: ChatRequest) -> Completion:
         """One answer. Transport failures come back as `Completion.error`; only what stops a run is raised."""
         ...
+
+
+def without_secrets(spec: str) -> str:
+    """The spec as it is, unless it is an address with a user, a password or a query, which would be stored with it.
+
+    Raises:
+        ModelError: it is one; the message shows nothing of them.
+    """
+    _, there, rest = spec.partition("://")
+    address = rest.partition("#")[0]
+    if there and ("@" in address or "?" in spec):
+        host = re.split("[/?]", address.rpartition("@")[2])[0]
+        raise ModelError(
+            f"The address of {host} holds a user, a password or a query, which would be stored with the run.",
+            fix="leave it out of the address and set WINNOW_API_KEY in the environment",
+        )
+    return spec
+
+
+ChatSpec = Annotated[str, Field(min_length=1), AfterValidator(without_secrets)]
+"""The spec of a chat model, as a field of an operator."""

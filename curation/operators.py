@@ -57,7 +57,9 @@ def parted(value: Any) -> Any:
 
 
 NOT_REACHED = "the model was not reached: "
-"""How a reason begins that says nothing of the sample: its null is not stored, and the next run measures it again."""
+NOT_RUN = "the code was not run: "
+NOT_YET = (NOT_REACHED, NOT_RUN)
+"""How reasons begin that say nothing of the sample: its null is not stored, and the next run measures it again."""
 
 
 class Scorer(Operator, ABC):

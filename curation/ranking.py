@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def numbers(frame: pl.DataFrame, column: str) -> np.ndarray:
-    """A score column as float64; NaN where it is null.
+    """A score column as float64; NaN where it is null or not finite: such a number is no score.
 
     Raises:
         OperatorError: it holds no numbers.
@@ -24,6 +24,7 @@ def numbers(frame: pl.DataFrame, column: str) -> np.ndarray:
     if not (values.dtype.is_numeric() or values.dtype == bool):
         raise OperatorError(f"{column!r} is not a number but {values.dtype}.", fix="choose a numeric score column")
     found: np.ndarray = values.cast(float).fill_null(float("nan")).to_numpy().astype(np.float64)
+    found[~np.isfinite(found)] = np.nan
     return found
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curation.batches import packed
 from curation.causal_lm import BATCH_TOKENS, fingerprint_of, model_folder
 from curation.errors import ModelError, OperatorError
 
@@ -128,7 +129,7 @@ class RewardModel:
         # Longest first: if memory does not suffice, the first batch says so.
         order = sorted((i for i, size in sizes.items() if size <= limit), key=lambda i: -sizes[i])
         budget = batch_tokens or BATCH_TOKENS.get(self.model.device.type, BATCH_TOKENS["cpu"])
-        for batch in _batches(order, sizes, budget):
+        for batch in packed(order, sizes, sizes, budget, sys.maxsize):
             for i, value in zip(batch, self._batch([encoded[i] or {} for i in batch]), strict=True):
                 found[i] = float(value), None
         return found
@@ -178,18 +179,6 @@ class RewardModel:
         if not self._pads:
             config.pad_token_id = next(i for i in range(len(last) + 1) if i not in last)
         return int(config.pad_token_id)
-
-
-def _batches(order: Sequence[int], sizes: dict[int, int], budget: int) -> Iterator[list[int]]:
-    """Runs of `order` whose padded size is within the budget; the first of a run is its longest."""
-    batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) + 1) * sizes[batch[0]] > budget:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _window(model: Any, tokenizer: Any) -> int:

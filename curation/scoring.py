@@ -15,7 +15,8 @@ import polars as pl
 from curation.columns import unscored_column
 from curation.corpus import Corpus
 from curation.engines import Batch, measured
-from curation.operators import NOT_REACHED
+from curation.models import without_secrets
+from curation.operators import NOT_YET
 from curation.own_operators import code_digest
 from curation.progress import Progress, silent
 from curation.sql import quoted, run_id, working
@@ -75,6 +76,8 @@ def score(
     # Without the paths that in_corpus fills in: a corpus may be moved.
     run = run_id(asked, scorer.fingerprint(), *_digest(everything, vectors), *code_digest(scorer))
     model = scorer.model_dump().get("model")
+    if isinstance(model, str):
+        without_secrets(model)
     corpus.begin_scoring(run, scorer.name, scorer.spec_json(), model, columns)
     folder = folder or corpus.path / "jobs" / f"score-{run}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,8 +173,8 @@ def _take_left_over(corpus: Corpus, run: str, folder: Path) -> None:
 
 
 def _take(corpus: Corpus, run: str, shard: str, measures: pl.DataFrame) -> None:
-    unreached = pl.col("reason").str.starts_with(NOT_REACHED).fill_null(False)
-    corpus.add_scores(run, shard, measures.filter(~unreached))
+    not_yet = pl.any_horizontal(pl.col("reason").str.starts_with(start).fill_null(False) for start in NOT_YET)
+    corpus.add_scores(run, shard, measures.filter(~not_yet))
 
 
 def _shards(run: str, folder: Path) -> list[Path]:

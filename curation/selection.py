@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from curation.candidates import all_finite
 from curation.columns import unscored_column
 from curation.corpus import Corpus
 from curation.errors import CorpusError, OperatorError
@@ -18,6 +20,10 @@ from curation.sql import run_id, working
 from curation.tracing import current_versions
 from curation.twins import QUESTION, with_twins
 from curation.vectors import Vectors, vectors_of
+
+NO_NUMBERS = "its vector holds no numbers"
+GROUPED = re.compile(r"\d{1,3}(,\d{3})+%?")
+"""A number with commas between thousands; any other comma may be a decimal one."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +86,30 @@ def select(
 def samples_in(budget: int | float | str, pool: int) -> int:
     """A budget as a number of samples.
 
+    Args:
+        budget: a whole number, thousands parted by commas or not; or a share of the pool such as "2.5%".
+        pool: its samples.
+
     Raises:
-        OperatorError: it is no positive number or share.
+        OperatorError: it is no positive number or share, or a share that comes to none.
     """
-    text = str(budget).strip().replace("_", "").replace(",", "")
+    whole = isinstance(budget, float) and budget.is_integer()
+    text = str(int(budget) if whole else budget).strip()
+    if GROUPED.fullmatch(text):
+        text = text.replace(",", "")
     try:
-        keep = round(float(text[:-1]) / 100 * pool) if text.endswith("%") else int(text)
+        share = float(text[:-1]) if text.endswith("%") else 0.0
+        keep = round(share / 100 * pool) if text.endswith("%") else int(text)
     except (ValueError, OverflowError):
-        keep = 0
+        share = keep = 0
+    if share > 0 and keep < 1:
+        raise OperatorError(
+            f"{text} of {pool:,} samples is none.", fix="ask for a larger share, or for a number of samples, such as 1"
+        )
     if keep < 1:
         raise OperatorError(
             f"The budget {budget!r} is not a number of samples.",
-            fix="give a number, such as 500, or a share, such as 5%",
+            fix="give a whole number, such as 500 or 1,500, or a share with a decimal point, such as 2.5%",
         )
     return keep
 
@@ -146,6 +164,10 @@ def _pool(corpus: Corpus, selector: Selector, where: str | None, embedding: str 
         frame = frame.drop_nulls("place")
         matrix = np.asarray(vectors.matrix[frame["place"].to_numpy()], np.float32)
         frame = frame.drop("place")
+        finite = all_finite(matrix)
+        if not finite.all():
+            left |= dict.fromkeys(frame.filter(~finite)["id"], NO_NUMBERS)
+            frame, matrix = frame.filter(finite), matrix[finite]
     if frame.is_empty():
         raise CorpusError("No sample is in the pool.", fix="widen the filter, or ingest more files")
     given = _given(corpus, selector.begins_with, frame)
@@ -180,12 +202,14 @@ def _vectors_of_targets(vectors: Vectors | None, targets: set[str], selector: Se
     if vectors is None or selector.target_where is None:
         return None
     rows = [row for row, i in enumerate(vectors.ids) if i in targets]
-    if not rows:
+    matrix = np.asarray(vectors.matrix[rows], np.float32)
+    found: np.ndarray = matrix[all_finite(matrix)]
+    if not len(found):
         raise CorpusError(
-            f"No target sample has a vector in the embedding {vectors.name!r}.",
+            f"No target sample has a vector of finite numbers in the embedding {vectors.name!r}.",
             fix="embed them too: winnow embed CORPUS",
         )
-    return np.asarray(vectors.matrix[rows], np.float32)
+    return found
 
 
 def _given(corpus: Corpus, name: str | None, frame: pl.DataFrame) -> np.ndarray | None:

@@ -36,6 +36,12 @@ CHARACTERS = 2_000
 """Of an instruction and of a response that are measured as text."""
 WORDS = 50_000
 """Words of answers that distinct-2 is measured on, at most."""
+MISSING = {
+    "vectors": "the samples are too few, or their vectors alike",
+    "tags": "the samples have no tags",
+    "texts": "the answers are too short",
+}
+"""What a metric reads -> why it has no number where it could be read."""
 TAG_COLUMNS = ("instag_normalized", "instag", "tags")
 """Columns of tags, the first that holds some is measured."""
 RANDOM, LONGEST = "random", "longest"
@@ -149,11 +155,14 @@ def sets_of(selections: Mapping[str, Sequence[str]], pool: pl.DataFrame, size: i
     )
 
 
-def band(draws: Sequence[float], most: float = math.inf) -> tuple[float, float]:
+def band(draws: Sequence[float], most: float = math.inf) -> tuple[float, float] | tuple[None, None]:
     """Between which numbers 9 of 10 further random draws would lie, judged from these; not below 0 if none is.
 
-    The lowest and highest of five draws are too narrow: a third of all random draws lies outside.
+    The lowest and highest of five draws are too narrow: a third of all random draws lies outside. Fewer than
+    `FEWEST_DRAWS` tell nothing of the others: there is no band then.
     """
+    if len(draws) < FEWEST_DRAWS:
+        return None, None
     from scipy.special import stdtrit
 
     count, mean = len(draws), float(np.mean(draws))

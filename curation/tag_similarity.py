@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +41,18 @@ def tag_vectors(tags: Sequence[str], model: str = LEXICAL) -> Any:
     ends_marked = [f" {' '.join(tag.lower().split())} " for tag in tags]
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=_NGRAMS, lowercase=False, dtype=np.float32)
     return vectorizer.fit_transform(ends_marked).tocsr()
+
+
+def encoder_digest(model: str) -> str:
+    """Hash of every file of an encoder's folder; empty for one that is no folder: a name stands for its weights."""
+    folder = Path(model.partition(":")[2]).expanduser()
+    if not model.partition(":")[2] or not folder.is_dir():
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest.update(f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def similarity(tags: Sequence[str], model: str = LEXICAL, threshold: float = 0.9) -> csr_matrix:

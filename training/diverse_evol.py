@@ -22,10 +22,12 @@ from curation.corpus import Corpus
 from curation.embedding import embed
 from curation.errors import CorpusError, OperatorError
 from curation.mixing import Mix, Part, export
+from curation.names import checked_name
 from curation.progress import Progress, silent
 from curation.selection import samples_in, select
 from curation.selectors.k_center import KCenter
 from curation.selectors.random import Random
+from curation.size_matched import candidates
 from curation.sql import working
 from training.config import TrainConfig
 from training.run_folder import RunFolder
@@ -102,8 +104,11 @@ def diverse_evol(
         WinnowError: a training failed.
         KeyboardInterrupt: a training was stopped.
     """
+    checked_name("selection", name)
+    pool = candidates(corpus, where).height
+    # Before anything is stored: a selection of that name would be replaced.
+    sizes = _sizes(samples_in(budget, pool), pool, initial, rounds)
     first = select(corpus, Random(seed=seed), initial, name=f"{name}-round-0", where=where)
-    sizes = _sizes(samples_in(budget, first.pool), first.pool, initial, rounds)
 
     def trained(mix: Path, settings: TrainConfig, run: Path) -> TrainReport:
         return train(mix, settings, run, progress=told)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from curation.operators import Scorer
+from curation.operators import NOT_RUN, Scorer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +31,8 @@ class CodeTests(Scorer):
         code_tests_error (VARCHAR): what went wrong: its kind (wrong, error, syntax, exit, timeout, memory, tampered,
             crashed, missing, denied), the exception and the line; null where all went through.
 
-    Differs from the source: a verdict can't be had by printing or by leaving early.
+    Differs from the source: a verdict can't be had by printing or by leaving early; code that searches the interpreter
+        for the judge still can claim one.
     """
 
     name: ClassVar[str] = "code-tests"
@@ -63,9 +65,7 @@ class CodeTests(Scorer):
     def _row(
         self, instruction: str, response: str, metadata: str | None
     ) -> tuple[float | None, str | None, str | None]:
-        import orjson
-
-        known = orjson.loads(metadata or "{}")
+        known = json.loads(metadata or "{}")
         return checked_by_tests(instruction, response, known, self.tests, self.seconds, self.memory_mb)
 
 
@@ -74,7 +74,7 @@ def checked_by_tests(
 ) -> tuple[float | None, str | None, str | None]:
     """(share of the tests that went through, what went wrong, why nothing could be said) for one answer."""
     from curation.code_answers import entry_point_of, known_tests, program_of
-    from curation.code_running import UNDECIDED, run_code
+    from curation.code_running import NOT_STARTED, UNDECIDED, run_code
 
     tests = known_tests(metadata, field)
     if not tests:
@@ -84,6 +84,8 @@ def checked_by_tests(
         return None, None, program.reason
     outcome = run_code(program.source, tests, seconds=seconds, memory_mb=memory_mb)
     error = None if outcome.passed else f"{outcome.error_kind}: {outcome.detail}"
+    if outcome.error_kind == NOT_STARTED:
+        return None, error, f"{NOT_RUN}{outcome.detail}"[:300]
     if outcome.error_kind in UNDECIDED:
         return None, error, f"the code could not be run here: {outcome.detail.partition(' (')[0]}"
     return outcome.share, error, None

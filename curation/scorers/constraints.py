@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 NONE_SET = "the instruction sets no constraint that can be checked"
+EMPTY = "the answer is empty"
 
 
 class Constraints(Scorer):
@@ -20,7 +21,7 @@ class Constraints(Scorer):
 
     Columns:
         constraints (DOUBLE): share that is kept, 0..1; null, with the reason, where the last turn of the user sets none
-            that can be checked.
+            that can be checked, or the answer is empty.
         constraints_found (VARCHAR[]): all of them, in words; empty where there is none.
         constraints_failed (VARCHAR[]): those that are not kept.
 
@@ -58,6 +59,8 @@ def _row(messages: Any, instruction: str, response: str) -> tuple[float | None, 
     turns = [] if messages is None else list(messages)
     asked = [turn["content"] or "" for turn in turns if turn["role"] == "user"]
     share, found, failed = kept_share(asked[-1] if asked else instruction, response)
+    if found and not response.strip():
+        return None, found, [], EMPTY
     return share, found, failed, NONE_SET if share is None else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -49,15 +50,15 @@ class FinalAnswer(Scorer):
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def _row(self, response: str, metadata: str | None) -> tuple[bool | None, str | None, str | None, str | None]:
-        import orjson
+        from curation.final_answers import expected_answer, final_answers, same_answer
 
-        from curation.final_answers import expected_answer, final_answer, same_answer
-
-        expected = expected_answer(orjson.loads(metadata or "{}"), self.reference)
+        # Not orjson, which reads integers over 64 bits as doubles.
+        expected = expected_answer(json.loads(metadata or "{}"), self.reference)
         if expected is None:
             missing = f"no field {self.reference!r} with an answer in the metadata" if self.reference else NO_REFERENCE
             return None, None, None, missing
-        found = final_answer(response)
-        if found is None:
+        readings = final_answers(response)
+        if not readings:
             return None, None, expected, NO_ANSWER
-        return same_answer(found, expected), found, expected, None
+        right = next((found for found in readings if same_answer(found, expected)), None)
+        return right is not None, right or readings[0], expected, None

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
-from curation.operators import NOT_REACHED, Scorer
+from curation.models import ChatSpec
+from curation.operators import Scorer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,7 +58,7 @@ class InsTag(Scorer):
     name: ClassVar[str] = "instag"
     batch_rows: ClassVar[int] = 256
 
-    model: str = Field(min_length=1, description="Chat model, such as openai:gpt-4.1 or http://HOST:PORT/v1#MODEL")
+    model: ChatSpec = Field(description="Chat model, such as openai:gpt-4.1 or http://HOST:PORT/v1#MODEL")
     format: Literal["json", "instagger"] = Field("json", description="json: any chat model; instagger: that model")
     temperature: float = Field(0.0, ge=0, le=2, description="0 gives the likeliest answer")
     max_tokens: int = Field(1024, ge=16, description="Of an answer; the tags that were complete by then are kept")
@@ -118,7 +119,9 @@ class InsTag(Scorer):
 def _read(completion: Completion) -> tuple[list[str] | None, str | None, str | None]:
     """Tags, the answer as it came, and why there are none."""
     if completion.text is None:
-        return None, None, f"{NOT_REACHED}{completion.error}"
+        from curation.asking import why_failed
+
+        return None, None, why_failed([completion])
     tags = tags_in(completion.text)
     return tags, completion.text, None if tags is not None else "the answer holds no list of tags"
 

@@ -64,12 +64,15 @@ class InsTagNormalized(Scorer):
         return mine
 
     def fingerprint(self) -> str:
-        """Hash of the corrections."""
+        """Hash of the corrections, and of the encoder where it is a folder."""
         from curation.tag_normalizing import corrections_in
+        from curation.tag_similarity import encoder_digest
 
+        encoder = encoder_digest(self.model)
         if not self.aliases:
-            return ""
-        return hashlib.sha256(repr(sorted(corrections_in(Path(self.aliases)).items())).encode()).hexdigest()[:16]
+            return encoder
+        corrections = repr(sorted(corrections_in(Path(self.aliases)).items()))
+        return hashlib.sha256(f"{corrections}{encoder}".encode()).hexdigest()[:16]
 
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl

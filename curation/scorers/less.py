@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from curation.answer_losses import KEPT_FOLDER, in_chunks
 from curation.errors import OperatorError
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     import numpy as np
     import polars as pl
 
-    from curation.gradients import AdapterGradients, Projection, Tokens
+    from curation.gradients import AdapterGradients, Checkpoint, Projection, Tokens
+
+    Opened = tuple[AdapterGradients, Projection, np.ndarray]
+
+TOLD = ("messages", "instruction", "response", "tools", "metadata")
+"""Columns that hold a sample as training reads it."""
 
 
 class Less(Scorer):
@@ -30,6 +38,8 @@ class Less(Scorer):
     gradient of the adapter, for the samples as Adam would apply it (no bias correction), for the targets as it is;
     a random projection of +1 and -1; the cosine, times the learning rate, summed over the checkpoints; the mean over
     the target samples of a group, and the highest over the groups.
+
+    A killed run goes on where it stopped: what each checkpoint says of a sample is kept in `losses/` of the corpus.
 
     Columns:
         less (DOUBLE): that sum; higher lowers the target's loss more, below 0 raises it. Its scale is the learning
@@ -51,18 +61,22 @@ class Less(Scorer):
     dimensions: int = Field(8_192, ge=8, description="Of the projected gradients")
     seed: int = Field(0, ge=0, description="Of the projection")
 
+    _kept: Path | None = PrivateAttr(None)
+
     @property
     def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(("messages", "instruction", "response", "tags", "source", self.groups)))
+        return tuple(dict.fromkeys((*TOLD, "tags", "source", self.groups)))
 
     @property
     def columns(self) -> dict[str, str]:
         return {"less": "DOUBLE"}
 
     def in_corpus(self, folder: Path) -> Self:
-        """With the run of that name in the corpus, if it has one."""
+        """With the run of that name in the corpus, if it has one, and a place to keep what was measured."""
         inside = folder / "runs" / self.run
-        return self.model_copy(update={"run": str(inside)}) if inside.is_dir() else self
+        scorer = self.model_copy(update={"run": str(inside)} if inside.is_dir() else {})
+        scorer._kept = folder / KEPT_FOLDER
+        return scorer
 
     def fingerprint(self) -> str:
         """Hash of the checkpoints' weights and of the target file.
@@ -90,24 +104,35 @@ class Less(Scorer):
         import numpy as np
         import polars as pl
 
-        from curation.gradients import AdapterGradients, Projection, checkpoints_of
+        from curation.gradients import checkpoints_of
 
-        self.fingerprint()
-        targets, projection = self._targets(batch), Projection(self.dimensions, self.seed)
-        reasons: list[str | None] = [None] * batch.height
+        weights, targets = self.fingerprint(), self._targets(batch)
+        aims = list(zip(targets["id"], self._named(targets), strict=True))
+        key = f"{self.name} {weights} {self.dimensions} {self.seed} {aims}"
+        reasons = pl.Series([None] * batch.height, dtype=pl.String)
         influence: np.ndarray = np.zeros(())
         for checkpoint in checkpoints_of(Path(self.run).expanduser()):
-            opened = AdapterGradients(checkpoint)
-            rows, reasons = _tokenized(batch, opened)
-            directions = self._directions(targets, opened, projection)
-            cosines = [_cosines(part, directions) for part in opened.features(rows, projection, adam=True)]
-            measured = np.concatenate(cosines or [np.empty((0, len(directions)))])
-            influence = influence + checkpoint.learning_rate * measured
+            opened = functools.cache(functools.partial(self._opened, checkpoint, targets))
+            about = f"{key} {checkpoint.step} {checkpoint.max_length}"
+            kept = in_chunks(batch, functools.partial(_read, opened), self._kept, about)
+            reasons, measured = kept["reason"], kept["cosines"].drop_nulls().to_list()
+            influence = influence + checkpoint.learning_rate * np.array(measured or np.empty((0, 1)))
         values = np.full(batch.height, np.nan)
-        values[[reason is None for reason in reasons]] = influence.max(axis=1)
+        values[reasons.is_null().to_numpy()] = influence.max(axis=1)
         flat = pl.when(pl.col("less").is_nan()).then(pl.lit("its gradient is zero or not finite"))
-        found = pl.DataFrame({"less": values, "reason": pl.Series(reasons, dtype=pl.String)})
+        found = pl.DataFrame({"less": values, "reason": reasons})
         return found.select(pl.col("less").fill_nan(None), pl.coalesce("reason", flat).alias("reason"))
+
+    def _opened(self, checkpoint: Checkpoint, targets: pl.DataFrame) -> Opened:
+        from curation.gradients import AdapterGradients, Projection
+
+        opened, projection = AdapterGradients(checkpoint), Projection(self.dimensions, self.seed)
+        return opened, projection, self._directions(targets, opened, projection)
+
+    def _named(self, targets: pl.DataFrame) -> list[str | None]:
+        """The group of each target sample."""
+        known = self.groups in targets.columns
+        return targets[self.groups].cast(str).to_list() if known else [""] * targets.height
 
     def _targets(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -132,8 +157,7 @@ class Less(Scorer):
         rows, reasons = _tokenized(targets, opened)
         if not rows:
             raise OperatorError(f"No target sample of less can be measured: {reasons[0]}.", fix="give other targets")
-        named = targets[self.groups].cast(str).to_list() if self.groups in targets.columns else [""] * targets.height
-        of_row = [name for name, reason in zip(named, reasons, strict=True) if reason is None]
+        of_row = [name for name, reason in zip(self._named(targets), reasons, strict=True) if reason is None]
         places = {name: place for place, name in enumerate(dict.fromkeys(of_row))}
         sums = np.zeros((len(places), min(projection.dimensions, opened.size)))
         counts = np.zeros(len(places))
@@ -145,6 +169,23 @@ class Less(Scorer):
             done += len(part)
         means: np.ndarray = (sums / counts[:, None]).astype(np.float32)
         return means
+
+
+def _read(opened: Callable[[], Opened], part: pl.DataFrame) -> pl.DataFrame:
+    """`cosines` to each group of targets at a checkpoint, or `reason` why there are none."""
+    import polars as pl
+
+    adapter, projection, directions = opened()
+    rows, reasons = _tokenized(part, adapter)
+    found = (
+        row
+        for gradients in adapter.features(rows, projection, adam=True)
+        for row in _cosines(gradients, directions).tolist()
+    )
+    cosines = [next(found) if reason is None else None for reason in reasons]
+    return pl.DataFrame(
+        {"cosines": cosines, "reason": reasons}, schema={"cosines": pl.List(pl.Float64), "reason": pl.String}
+    )
 
 
 def _cosines(gradients: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -161,16 +202,40 @@ def _tokenized(frame: pl.DataFrame, opened: AdapterGradients) -> tuple[list[Toke
     from curation.gradients import tokens_of
 
     found = [
-        tokens_of(opened.tokenizer, _turns(*row), opened.max_length)
-        for row in frame.select("messages", "instruction", "response").iter_rows()
+        tokens_of(opened.tokenizer, _turns(row), opened.max_length, _tools(row["tools"]))
+        for row in frame.select(TOLD).iter_rows(named=True)
     ]
     return [f for f in found if not isinstance(f, str)], [f if isinstance(f, str) else None for f in found]
 
 
-def _turns(
-    messages: Sequence[dict[str, Any]] | None, instruction: str | None, response: str | None
-) -> list[dict[str, Any]]:
-    if messages is None:  # a plain pair
-        messages = [{"role": "user", "content": instruction}, {"role": "assistant", "content": response}]
-    given = [{key: value for key, value in turn.items() if value is not None} for turn in messages]
-    return [{"content": "", **turn} for turn in given]
+def _turns(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The turns as training gives them to the chat template: calls as JSON, reasoning under its published name."""
+    from curation.formats import NAMED
+    from curation.sample import TURN_DETAILS
+
+    if row["messages"] is None:  # a plain pair
+        pair = ("user", row["instruction"] or ""), ("assistant", row["response"] or "")
+        return [{"role": role, "content": content} for role, content in pair]
+    details = json.loads(row["metadata"] or "{}").get(TURN_DETAILS)
+    details = details if isinstance(details, dict) else {}
+    turns = []
+    for place, turn in enumerate(row["messages"]):
+        told: dict[str, Any] = {"role": turn["role"], "content": turn["content"] or ""}
+        told |= {"reasoning_content": turn["reasoning"]} if turn["reasoning"] else {}
+        told |= {"tool_calls": _loaded(turn["tool_calls"])} if turn["tool_calls"] else {}
+        more = details.get(str(place))
+        turns.append(told | {name: more[name] for name in NAMED if name in more} if isinstance(more, dict) else told)
+    return turns
+
+
+def _tools(text: str | None) -> list[Any] | None:
+    tools = _loaded(text)
+    return (tools if isinstance(tools, list) else [tools]) if tools else None
+
+
+def _loaded(text: str | None) -> Any:
+    """What the JSON says; a text that is none is left for the chat template to refuse."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text

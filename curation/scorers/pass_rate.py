@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
-from curation.operators import NOT_REACHED, Scorer
+from curation.operators import NOT_YET, Scorer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,9 +32,10 @@ class PassRate(Scorer):
         2503.14476, dynamic sampling: those with rate 0 and 1 teach nothing) use it.
 
     Columns:
-        pass_rate (DOUBLE): right ones of the answers that could be checked, 0..1; null, with the reason, where none.
-        pass_rate_answers (BIGINT): answers that could be checked. One that names no final answer, or holds no code, is
-            wrong; a failed call, or code that can't be run here, does not count.
+        pass_rate (DOUBLE): right ones of the answers that could be checked, 0..1; null, with the reason, where none,
+            and where a call failed: the next run asks for what is missing.
+        pass_rate_answers (BIGINT): answers that could be checked. One that is empty, names no final answer, or holds no
+            code, is wrong; code that can't be run here does not count.
         pass_rate_raw (VARCHAR): the answers, one after the other (the first 20,000 characters).
 
     Differs from the source: no training in between; rate only.
@@ -135,19 +137,21 @@ class PassRate(Scorer):
 
     def _verdict(self, sample: _Asked, reply: Completion) -> tuple[bool | None, str]:
         if reply.error is not None or reply.text is None:
-            return None, (NOT_REACHED + str(reply.error))[:200]
-        if reply.finish_reason == "length" and not reply.text.strip():
-            return False, ""  # it thought until it was cut off
+            from curation.asking import why_failed
+
+            return None, why_failed([reply]) or "no answer came"
+        if not reply.text.strip():
+            return False, ""  # say, it thought until it was cut off
         if self.check == "constraints":
             from curation.scorers.constraints import kept_share
 
             return kept_share(sample.last, reply.text)[0] == 1, ""
         if self.check == "code-tests":
             return self._by_tests(sample, reply.text)
-        from curation.final_answers import final_answer, same_answer
+        from curation.final_answers import final_answers, same_answer
 
-        found, expected = final_answer(reply.text), self._expected(sample)
-        return bool(found and expected and same_answer(found, expected)), ""
+        expected = self._expected(sample)
+        return expected is not None and any(same_answer(found, expected) for found in final_answers(reply.text)), ""
 
     def _by_tests(self, sample: _Asked, text: str) -> tuple[bool | None, str]:
         from curation.scorers.code_tests import checked_by_tests
@@ -164,8 +168,6 @@ class _Asked:
     """One sample, as the model is asked about it."""
 
     def __init__(self, row: dict[str, Any]) -> None:
-        import orjson
-
         turns = [(turn["role"], turn["content"] or "") for turn in row["messages"] or ()]
         if not turns and (row["instruction"] or "").strip():
             turns = [("user", row["instruction"])]
@@ -173,7 +175,7 @@ class _Asked:
         self.turns = tuple(turns[: last + 1])
         self.last = turns[last][1] if last >= 0 else ""
         self.response: str = row["response"] or ""
-        self.metadata: dict[str, Any] = orjson.loads(row["metadata"] or "{}")
+        self.metadata: dict[str, Any] = json.loads(row["metadata"] or "{}")  # exact for large integers
 
 
 def _row(
@@ -181,6 +183,8 @@ def _row(
 ) -> tuple[float | None, int, str | None, str | None]:
     checked = [right for right, _ in verdicts if right is not None]
     raw = "\n---\n".join(reply.text for reply in replies if reply.text)[:MOST_RAW_CHARS] or None
+    if failed := next((reason for _, reason in verdicts if reason.startswith(NOT_YET)), None):
+        return None, len(checked), raw, failed
     if not checked:
         return None, 0, raw, next((reason for _, reason in verdicts if reason), None)
     return sum(checked) / len(checked), len(checked), raw, None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
+from curation.models import ChatSpec
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
@@ -59,12 +60,14 @@ class RankedJudge(Scorer):
     whatever has no variants, and all candidates in further rounds, meet at random. Groups have at most `group` + 1
     candidates. A sample that is added changes only the group it comes into: all others are answered from the calls that
     are kept, and so is everything that a killed run had asked. Equal texts are asked about once.
+    Of a longer conversation the judge sees the turns of the user, and for quality the last answer.
 
     Source: Liu et al. 2024, DEITA (arXiv 2312.15685, section 2.3, tables 14 and 18): all variants in one prompt,
         ranked and scored 1 to 6, because ratings one by one gather at one number.
 
     Columns:
-        ranked_judge (DOUBLE): mean score over the rounds, 1..6; null, with the reason, where no round gave one.
+        ranked_judge (DOUBLE): mean score over the rounds, 1..6; null, with the reason, where no round gave one. Where
+            the call of a round failed it is null for now, and the next run makes that call again.
         ranked_judge_raw (VARCHAR): what the judge wrote, round by round, with the candidate's letter before it.
 
     Differs from the source: own prompts; DEITA trains a small model on such scores and only compares variants that were
@@ -74,7 +77,7 @@ class RankedJudge(Scorer):
     name: ClassVar[str] = "ranked-judge"
     whole: ClassVar[bool] = True
 
-    model: str = Field(min_length=1, description="Chat model that judges, such as openai:MODEL or http://HOST/v1#MODEL")
+    model: ChatSpec = Field(description="Chat model that judges, such as openai:MODEL or http://HOST/v1#MODEL")
     aspect: Literal["complexity", "quality"] = Field("complexity", description="Of instructions, or of answers")
     group: int = Field(6, ge=2, le=12, description="Candidates in one prompt")
     rounds: int = Field(2, ge=1, le=16, description="How often each is compared, each time with others")
@@ -149,7 +152,7 @@ class RankedJudge(Scorer):
             group for family in (*variants, lonely) for group in _split(family, self.group, f"{self.seed} {turn}")
         ]
         if len(groups) > 1 and len(groups[-1]) == 1:  # the only one without variants
-            groups[0] += groups.pop()
+            groups = _with_one_more(groups[:-1], groups[-1], self.group)
         groups = [group for group in groups if len(group) > 1]
         for group in groups:
             group.sort()
@@ -208,35 +211,44 @@ def _split(members: list[str], most: int, salt: str) -> list[list[str]]:
             sides[hashes[member][bit // 8] >> (bit % 8) & 1].append(member)
         fewer, more = sorted(sides, key=len)
         groups = parted(more, bit + 1)
-        if len(fewer) == 1:
-            groups[0] = [*groups[0], *fewer]
-            return groups
-        return [*parted(fewer, bit + 1), *groups]
+        return _with_one_more(groups, fewer, most) if len(fewer) == 1 else [*parted(fewer, bit + 1), *groups]
 
     return parted(members, 0)
 
 
+def _with_one_more(groups: list[list[str]], one: list[str], most: int) -> list[list[str]]:
+    """The groups with one member more: in the first that has room for it; where none has, the first is halved."""
+    place = next((i for i, group in enumerate(groups) if len(group) <= most), 0)
+    larger = [*groups[place], *one]
+    halves = [larger] if len(larger) <= most + 1 else [larger[: len(larger) // 2], larger[len(larger) // 2 :]]
+    return [*groups[:place], *halves, *groups[place + 1 :]]
+
+
 def _read(groups: Sequence[Sequence[str]], replies: Sequence[Completion]) -> dict[str, tuple[Any, ...]]:
     """Candidate -> mean score, what was written, the reason where there is no score."""
+    from curation.asking import why_failed
     from curation.judging import scores_in
     from curation.scorers.judge import why_unread
 
     scores: dict[str, list[float]] = defaultdict(list)
     written: dict[str, list[str]] = defaultdict(list)
     reasons: dict[str, str] = {}
+    unreached: dict[str, str] = {}
     for group, reply in zip(groups, replies, strict=True):
         letters = LETTERS[: len(group)]
         given = scores_in(reply.text or "", letters, LOWEST, HIGHEST)
         for letter, key in zip(letters, group, strict=True):
             value = given[letter]
             written[key] += [f"{letter}: {reply.text}"] if reply.text else []
+            if reply.error is not None and not reply.refused:
+                unreached[key] = why_failed([reply]) or ""
             if value is None:
                 reasons[key] = why_unread([reply], "no score for this candidate")
             else:
                 scores[key].append(value)
     return {
         key: (sum(found) / len(found), "\n---\n".join(written[key]), None)
-        if (found := scores[key])
-        else (None, "\n---\n".join(written[key]) or None, reasons.get(key))
+        if (found := scores[key]) and key not in unreached
+        else (None, "\n---\n".join(written[key]) or None, unreached.get(key, reasons.get(key)))
         for key in dict.fromkeys(key for group in groups for key in group)
     }

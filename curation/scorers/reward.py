@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Turns = list[dict[str, Any]]
 
 EMPTY = "the answer is empty"
+NOT_PREFERRED = "of the answer that was not preferred: "
+"""How a reason begins that leaves `reward` its number."""
 
 
 class Reward(Scorer):
@@ -26,7 +28,8 @@ class Reward(Scorer):
 
     Columns:
         reward (DOUBLE): raw logit of the only label, or of `label`; on the model's own scale.
-        reward_rejected (DOUBLE): of the answer that was not preferred; null where there is none.
+        reward_rejected (DOUBLE): of the answer that was not preferred; null where there is none, and, with the reason,
+            where it can't be told from which turn on it stands for the chosen ones.
         reward_margin (DOUBLE): reward less reward_rejected; below 0 the model disagrees with the preference.
 
     Differs from the source: a model with a chat template reads the conversation in it, one without reads the turns
@@ -58,15 +61,23 @@ class Reward(Scorer):
         rows = list(batch.select(self.needs).iter_rows())
         chosen = [_answered(messages or _pair(*text)) for messages, *text, _ in rows]
         rejected = [_other(messages or _pair(*text), other) for messages, *text, other in rows]
-        asked = [turns for turns in (*chosen, *rejected) if turns]
+        asked = [turns for turns in (*chosen, *rejected) if turns and not isinstance(turns, str)]
         marks = iter(model.rewards(asked, self.max_tokens, self.batch_tokens))
-        found = [next(marks) if turns else (None, EMPTY) for turns in (*chosen, *rejected)]
+        found = [
+            (None, turns) if isinstance(turns, str) else next(marks) if turns else (None, EMPTY)
+            for turns in (*chosen, *rejected)
+        ]
         good, bad = found[: len(rows)], found[len(rows) :]
+        lacking = [
+            NOT_PREFERRED + why if other and why else None for (*_, other), (_, why) in zip(rows, bad, strict=True)
+        ]
         measured = pl.DataFrame(
             {
                 "reward": pl.Series([value for value, _ in good], dtype=pl.Float64),
                 "reward_rejected": pl.Series([value for value, _ in bad], dtype=pl.Float64),
-                "reason": pl.Series([why for _, why in good], dtype=pl.String),
+                "reason": pl.Series(
+                    [why or more for (_, why), more in zip(good, lacking, strict=True)], dtype=pl.String
+                ),
             }
         )
         margin = (pl.col("reward") - pl.col("reward_rejected")).alias("reward_margin")
@@ -83,11 +94,13 @@ def _answered(turns: Turns) -> Turns:
     return turns[: last + 1] if last >= 0 and turns[last]["content"] else []
 
 
-def _other(turns: Turns, rejected: Turns | None) -> Turns:
-    """The conversation as the rejected side goes on; nothing where there is none."""
+def _other(turns: Turns, rejected: Turns | None) -> Turns | str:
+    """The conversation as the rejected side goes on; nothing where there is none, a reason where that can't be told."""
+    from curation.formats import chosen_from
+    from curation.sample import Message
+
     if not rejected:
         return []
-    # A side that asks again is as long as the chosen one; else both answer the last question.
-    again = any(turn["role"] == "user" for turn in rejected)
-    asked = max((i for i, turn in enumerate(turns) if turn["role"] == "user"), default=-1) + 1
-    return _answered([*turns[: len(turns) - len(rejected) if again else asked], *rejected])
+    sides = [[Message(turn["role"], turn["content"] or "") for turn in side] for side in (turns, rejected)]
+    split = chosen_from(*sides)
+    return split if isinstance(split, str) else _answered([*turns[:split], *rejected])

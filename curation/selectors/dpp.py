@@ -13,6 +13,10 @@ from curation.errors import OperatorError
 from curation.operators import Pool, Selection, Selector
 from curation.ranking import chosen, enough
 
+NEAR = 1e-4
+"""Of the squares of two vectors' lengths: squared distances below are computed again from the differences, because a
+difference of products in single precision is rounding there."""
+
 MEMORY_GIB = 4
 """What the Cholesky factor of the kernel `rbf` may take: 8 bytes for each sample and each choice."""
 
@@ -40,7 +44,7 @@ class DPP(Selector):
     name: ClassVar[str] = "dpp"
 
     quality: str | None = Field(None, description="Score that weighs the samples; null weighs all the same")
-    weight: float = Field(1.0, ge=0, description="Of quality against diversity: q = exp(weight x quality)")
+    weight: float = Field(1.0, ge=0, le=20, description="Of quality against diversity: q = exp(weight x quality)")
     kernel: Literal["rbf", "linear"] = Field(
         "rbf", description="`rbf`: exp(-distance^2 / (2 bandwidth^2)); `linear`: the product, for large pools"
     )
@@ -68,7 +72,7 @@ class DPP(Selector):
             order, gains = linear_greedy(part, q, self.ridge, budget)
         else:
             self._refuse_too_much(len(rows), budget)
-            order, gains = cholesky_greedy(self._rbf(part, q), q**2 + self.ridge, budget)
+            order, gains = cholesky_greedy(self._rbf(part, q), q**2, self.ridge, budget)
         of_row = np.full(len(pool), np.nan)
         of_row[rows] = gains
         least = gains[order[-1]]
@@ -91,11 +95,17 @@ class DPP(Selector):
             )
 
     def _rbf(self, vectors: np.ndarray, q: np.ndarray) -> Callable[[int], np.ndarray]:
-        squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-        width = self.bandwidth or half_the_median(vectors)
+        # Around the mean: far from the origin the difference of large squares would lose the distances.
+        around = np.ascontiguousarray(vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
+        squares = np.einsum("ij,ij->i", around, around, dtype=np.float64)
+        width = self.bandwidth or half_the_median(around)
 
         def column(j: int) -> np.ndarray:
-            distances = squares + squares[j] - 2 * (vectors @ vectors[j]).astype(np.float64)
+            distances = squares + squares[j] - 2 * (around @ around[j]).astype(np.float64)
+            close = np.flatnonzero(distances < NEAR * (squares + squares[j]))
+            for start in range(0, len(close), ROWS):
+                part = close[start : start + ROWS]
+                distances[part] = np.square(around[part] - around[j]).sum(axis=1, dtype=np.float64)
             found: np.ndarray = q * q[j] * np.exp(-np.maximum(distances, 0) / (2 * width**2))
             return found
 
@@ -110,32 +120,33 @@ def half_the_median(vectors: np.ndarray) -> float:
 
 
 def cholesky_greedy(
-    column: Callable[[int], np.ndarray], diagonal: np.ndarray, budget: int
+    column: Callable[[int], np.ndarray], diagonal: np.ndarray, ridge: float, budget: int
 ) -> tuple[list[int], np.ndarray]:
     """Greedy choices by determinant, and what each row multiplies or would multiply it by (square of its pivot).
 
     Args:
         column: of the kernel without the ridge, float64, by row number.
-        diagonal: of the kernel with the ridge, float64, above 0.
+        diagonal: of the kernel without the ridge, float64.
+        ridge: added to the diagonal, above 0. No pivot is ever below: what rounding takes from one is given back.
         budget: rows to choose.
     """
-    pivots, gains = diagonal.copy(), diagonal.copy()
+    pivots = diagonal + ridge
+    gains, done = pivots.copy(), np.zeros(len(pivots), bool)
     factor = np.empty((budget, len(diagonal)))
     order: list[int] = []
     while True:
         latest = int(np.argmax(pivots))
         gains[latest], place = pivots[latest], len(order)
         order.append(latest)
+        done[latest] = True
         if len(order) == budget:
-            open_rows = np.isfinite(pivots)
-            open_rows[latest] = False
-            gains[open_rows] = pivots[open_rows]
-            return order, gains
+            return order, np.where(done, gains, pivots)
         row = factor[place]
         np.subtract(column(latest), factor[:place, latest] @ factor[:place], out=row)
         row /= np.sqrt(pivots[latest])
         pivots -= row**2
-        pivots[latest] = -np.inf
+        np.maximum(pivots, ridge, out=pivots)
+        pivots[done] = -np.inf
 
 
 def linear_greedy(vectors: np.ndarray, q: np.ndarray, ridge: float, budget: int) -> tuple[list[int], np.ndarray]:

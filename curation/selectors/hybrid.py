@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -23,7 +24,8 @@ class Hybrid(Selector):
 
     Every score is turned into its rank in the pool (0 the lowest, 1 the highest, equal scores share the mean of their
     places), the ranks are averaged with the weights, and what lies within the band of that average goes on to the
-    selector named by `then`, if wished within every value of `by`, each with its share.
+    selector named by `then`, if wished within every value of `by`, each with its share. Where that selector goes on
+    from a stored selection, the samples of that one are kept whatever they rank.
 
     Source: none; the two steps, quality first and diversity after it, are those of DEITA (Liu et al. 2024,
     arXiv:2312.15685), MoDS (Du et al. 2023, arXiv:2311.15653) and Superfiltering.D (Li et al. 2024, arXiv:2402.00530:
@@ -53,9 +55,11 @@ class Hybrid(Selector):
         if self.low >= self.high:
             raise ValueError("the lower end of the band must be below the upper one")
         try:
-            self.second  # noqa: B018 - wrong settings are told now, not after the pool was read
+            after = self.second.begins_with  # wrong settings are told now, not after the pool was read
         except OperatorError as error:
             raise ValueError(f"{error} ({error.fix})") from None
+        if after is not None and self.by is not None:
+            raise ValueError("by can't be given together with a selection to go on from, which has its own shares")
         return self
 
     @property
@@ -105,20 +109,28 @@ class Hybrid(Selector):
         known = np.isfinite(rank)
         enough(self.name, int(known.sum()), 1, pool, f"have every score of {', '.join(self.weights)}", "score more")
         low, high = np.quantile(rank[known], [self.low, self.high])
-        band = np.flatnonzero((rank >= low) & (rank <= high))
+        inside = (rank >= low) & (rank <= high)
+        given = pool.given if self.begins_with is not None else None
+        if given is not None:
+            inside[given] = True
+        band = np.flatnonzero(inside)
         enough(self.name, len(band), budget, pool, "are in the band", "lower the band's lower end")
-        left = {int(i): self._why_outside(int(i), pool.frame, rank, low) for i in np.flatnonzero((rank < low) | ~known)}
-        left |= {
-            int(i): f"its rank {rank[i]:.3f} is above the band's end {high:.3f}" for i in np.flatnonzero(rank > high)
+        left = {
+            int(i): self._why_outside(int(i), pool.frame, rank, low) for i in np.flatnonzero(~inside & ~(rank > high))
         }
-        ranked = Pool(pool.frame.with_columns(pl.Series(RANK, rank)), pool.vectors, pool.targets, pool.given)
+        left |= {
+            int(i): f"its rank {rank[i]:.3f} is above the band's end {high:.3f}"
+            for i in np.flatnonzero(~inside & (rank > high))
+        }
+        ranked = Pool(pool.frame.with_columns(pl.Series(RANK, rank)), pool.vectors, pool.targets, given)
         order, reasons = self._in_shares(ranked, band, budget)
         return chosen(pool, order, lambda i: reasons.get(i, "its share of the band is used up"), left)
 
     def _why_outside(self, row: int, frame: pl.DataFrame, rank: np.ndarray, low: float) -> str:
         if np.isfinite(rank[row]):
             return f"its rank {rank[row]:.3f} is below the band's end {low:.3f}"
-        missing = next((c for c in self.weights if frame[c][int(row)] is None), next(iter(self.weights)))
+        values = {c: frame[c][row] for c in self.weights}
+        missing = next(c for c, value in values.items() if value is None or not math.isfinite(value))
         return f"no {missing}"
 
     def _in_shares(self, pool: Pool, band: np.ndarray, budget: int) -> tuple[list[int], dict[int, str]]:
@@ -141,7 +153,7 @@ class Hybrid(Selector):
         given = None
         if pool.given is not None:
             place = {int(row): i for i, row in enumerate(rows)}
-            given = np.array([place[int(row)] for row in pool.given if int(row) in place], np.int64)
+            given = np.array([place[int(row)] for row in pool.given], np.int64)
         vectors = pool.vectors[rows] if pool.vectors is not None else None
         answer = self.second.select(Pool(pool.frame[rows], vectors, pool.targets, given), budget)
         return [row_of[i] for i in answer.ids], {row_of[i]: reason for i, reason in answer.rejected.items()}

@@ -38,7 +38,7 @@ class KCenter(Selector):
     start: int | None = Field(None, ge=0, description="Seed of a random first sample; null starts at the middle")
     after: str | None = Field(None, description="A stored selection to go on from; its samples count in the budget")
     quality: str | None = Field(None, description="Score that weighs the distances; null weighs all the same")
-    weight: float = Field(1.0, ge=0, description="Of quality: a distance counts up to exp(weight) times as much")
+    weight: float = Field(1.0, ge=0, le=20, description="Of quality: a distance counts up to exp(weight) times as much")
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -50,6 +50,10 @@ class MIG(Selector):
         measured = np.flatnonzero(np.isfinite(scores))
         enough(self.name, len(measured), budget, pool, f"have the score {self.score!r}", "score more samples")
         lists = tag_lists(pool.frame[self.tags][measured])
+        if not (lists.counts > 0).any():
+            raise OperatorError(
+                f"mig: none of {len(measured):,} samples has a tag in {self.tags!r}.", fix="winnow score CORPUS instag"
+            )
         choice = most_information(
             lists.matrix(),
             scores[measured],

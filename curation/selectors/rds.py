@@ -77,13 +77,20 @@ class Nearness:
         Args:
             vectors: float32 (samples, dimensions); copied nowhere.
             targets: float32 (targets, dimensions).
+
+        Raises:
+            OperatorError: a number in them is not finite: no order would come of it.
         """
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        odd = int((~np.isfinite(lengths)).sum() + (~np.isfinite(targets)).any(axis=1).sum())
+        if odd:
+            raise OperatorError(f"rds: {odd:,} vectors hold no finite numbers.", fix="leave those samples out")
         self.targets = _unit(targets)
         self.best = np.full(len(vectors), -np.inf, np.float32)
         """Each sample's highest cosine to a target, once `lists` has been called."""
         self.best_target = np.zeros(len(vectors), np.int32)
         self._vectors = vectors
-        self._scale = _inverse(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)))
+        self._scale = _inverse(lengths)
         self._block = max(1, AT_ONCE // max(1, len(vectors)))
 
     def lists(self, length: int, taken: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -73,6 +73,19 @@ def test_logits_of_the_next_token_equal_one_forward_pass_per_row_in_input_order(
         lm.next_logits([[1] * 65], ids)
 
 
+def test_batches_read_side_by_side_give_the_same_losses_and_leave_the_threads_as_they_were(lm):
+    sequences, threads = [list(range(5, 25 + n)) for n in range(12)], torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = lm.token_losses(sequences, [1] * 12, batch_tokens=64)
+        torch.set_num_threads(3)
+        together = lm.token_losses(sequences, [1] * 12, batch_tokens=64)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
 def test_logits_that_an_architecture_scales_after_its_head_are_scored_as_scaled(tmp_path):
     from transformers import Gemma2Config, Gemma2ForCausalLM
 

@@ -139,7 +139,7 @@ def test_a_server_error_is_tried_five_times_and_then_fails_this_call_alone():
 def test_what_is_wrong_with_a_request_is_not_tried_again():
     with Loopback(lambda body, n: refusal(400, "maximum context length is 8", "context_length_exceeded")) as server:
         [answer] = ask(server.spec, asking())
-    assert ("maximum context length" in answer.error, server.requests) == (True, 1)
+    assert ("maximum context length" in answer.error, answer.refused, server.requests) == (True, True, 1)
 
 
 def test_a_truncated_answer_is_never_asked_for_again(calls):
@@ -196,7 +196,7 @@ def test_an_address_where_nobody_listens_stops_the_run():
         ("openai:gpt-4.1", "OPENAI_API_KEY is not set", "set OPENAI_API_KEY"),
         ("vllm:Qwen/Qwen3-8B", "not started from here yet", "vllm serve Qwen/Qwen3-8B"),
         ("http://localhost:8000/v1", "names no model", "#MODEL"),
-        ("http://me:pass@host/v1#m", "holds a user or a password", "WINNOW_API_KEY"),
+        ("http://me:pass@host/v1#m", "holds a user, a password or a query", "WINNOW_API_KEY"),
         ("gpt-4.1", "is no chat model", "openai:MODEL"),
         ("replay:nowhere.jsonl", "No such file", "JSONL"),
     ],

@@ -84,6 +84,48 @@ def test_a_success_can_not_be_claimed(code: str, kind: str):
     assert (outcome.passed, outcome.error_kind, outcome.share) == (False, kind, 0.0)
 
 
+CLIMBS = """
+import json, os, sys
+frame = sys._getframe()
+while "token" not in frame.f_locals:
+    frame = frame.f_back
+said = {"token": frame.f_locals["token"], "kind": "", "detail": "", "passed": %s}
+os.write(frame.f_locals["pipe"], json.dumps(said).encode() + b"\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys\nsys.modules['__main__']._tested = lambda *a: None\ndef add(a, b): return 0",
+        "import gc\ngc.get_objects()\n" + ADD,
+        CLIMBS % 0,
+        CLIMBS % 50,
+        CLIMBS % '"many"',
+    ],
+)
+def test_nor_by_those_who_know_how_the_judge_is_written(code: str):
+    outcome = run_code(code, [TEST, TEST + ", 2"])
+    assert not outcome.passed
+    assert 0 <= outcome.share <= 1
+
+
+def test_half_of_a_character_in_an_error_can_be_stored():
+    outcome = run_code("raise ValueError('\\ud83d')", TEST)
+    assert (outcome.error_kind, outcome.detail) == ("error", "ValueError: \\ud83d (answer.py:1)")
+
+
+@pytest.mark.parametrize(("program", "seconds"), [("/bin/false", 30), (sys.executable, 0.0)])
+def test_a_process_that_does_not_start_says_nothing_about_the_code(
+    monkeypatch: pytest.MonkeyPatch, program: str, seconds: float
+):
+    monkeypatch.setattr("curation.code_running.sys.executable", program)
+    monkeypatch.setattr("curation.code_running.START_SECONDS", seconds)
+    outcome = run_code(ADD, TEST)
+    assert (outcome.passed, outcome.error_kind) == (False, "not started")
+    assert outcome.detail.startswith("Python did not start")
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -202,3 +202,26 @@ def test_nine_of_ten_random_draws_lie_within_the_band_of_five() -> None:
     inside = [place(rng.normal(10), *band(rng.normal(10, size=5))) == "inside" for _ in range(2000)]
     assert 0.87 < np.mean(inside) < 0.93
     assert band([0.0, 0.0, 0.1])[0] == 0
+
+
+def test_fewer_than_three_draws_with_a_number_make_no_band() -> None:
+    assert band([0.7]) == band([0.7, 0.8]) == band([]) == (None, None)
+
+
+def test_where_nearly_no_sample_has_tags_there_is_no_band_but_the_reason(tmp_path: Path) -> None:
+    samples = [pair(f"q{i}", f"a{i} b c", tags=["t", "u"] if not i else []) for i in range(60)]
+    corpus = corpus_of(tmp_path / "c", samples)
+    with corpus.database.held():
+        select(corpus, Random(), 6, name="s")
+        rows = compare(corpus, ["s"]).diversity.filter(metric="tag_entropy")
+    assert rows["low"].null_count() == rows["place"].null_count() == rows.height
+    assert all(told.startswith("the samples have no tags") for told in rows["reason"])
+
+
+def test_no_selection_or_one_of_which_nothing_is_left_is_refused_by_name(corpus: Corpus) -> None:
+    with pytest.raises(CorpusError, match="No selection is named"):
+        compare(corpus, [])
+    corpus.save_selection("empty", '{"name": "random", "parameters": {}}', None, 40, [], {})
+    select(corpus, Random(), 3, name="s")
+    with pytest.raises(CorpusError, match="Of the selection 'empty' no sample is left"):
+        compare(corpus, ["s", "empty"])

@@ -162,3 +162,14 @@ def test_ten_thousand_samples_need_no_matrix_of_all_pairs() -> None:
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 150e6 < 10_000**2 * 4
+
+
+def test_the_score_of_texts_takes_little_more_memory_than_their_similarities() -> None:
+    texts = [
+        " ".join(f"w{i}x{j}" for j in range(60)) for i in range(400)
+    ]  # 24,000 words, none twice: 77 MB if held whole
+    tracemalloc.start()
+    assert ngram_vendi(texts, sizes=(1,)) == pytest.approx(400)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6

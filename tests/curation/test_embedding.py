@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,34 @@ def test_an_unknown_engine_or_a_model_that_is_not_there_is_told_wherever_it_runs
     with pytest.raises(ModelError, match="There is no model folder") as error:
         embed(corpus, "sentence-transformers:./no/such/folder", engine="processes", workers=1)
     assert error.value.fix == "give another: sentence-transformers:NAME_OR_PATH"
+
+
+class Overflowing:
+    """Gives no numbers for texts with a word in them."""
+
+    spec = "overflowing"
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([[np.nan, 1] if self.word in text else [0, 1] for text in texts], np.float32)
+
+
+def test_a_text_without_finite_numbers_gets_no_vector_and_it_is_said(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("curation.embedding.open_encoder", lambda spec, **_: Overflowing("bread"))
+    report = embed(corpus, "overflowing", progress=lambda done, total, message: told.append(message))
+    assert (report.embedded, report.already, report.without) == (50, 0, 10)
+    assert "10 got no finite numbers" in told[-1]
+    assert np.isfinite(vectors_of(corpus).matrix).all()
+    again = embed(corpus, "overflowing")
+    assert (again.embedded, again.already, again.without) == (0, 50, 10)
+
+
+def test_a_model_that_gives_no_finite_number_at_all_is_refused(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.embedding.open_encoder", lambda spec, **_: Overflowing(""))
+    with pytest.raises(ModelError, match="no finite numbers for any of 60 samples"):
+        embed(corpus, "overflowing")

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from curation.errors import OperatorError
+from curation.operators import Pool
 from curation.own_operators import build_any, code_digest
 from curation.scorers import SCORERS
+from curation.selectors import SELECTORS
 from tests.curation.samples import corpus_of, pair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,3 +69,46 @@ def test_a_file_without_one_scorer_is_told_in_two_lines(tmp_path: Path, code: st
 def test_a_file_that_is_not_there_is_told() -> None:
     with pytest.raises(OperatorError, match="There is no file"):
         build_any("scorer", SCORERS, "nowhere/mine.py")
+
+
+OWN = """
+from curation.operators import Selection, Selector
+
+class Mine(Selector):
+    name = "mine"
+
+    def select(self, pool, budget):
+        return Selection(["{}"], {{}})
+"""
+
+
+def test_an_edited_file_runs_as_it_is_now_and_each_class_keeps_the_digest_of_its_own_code(tmp_path: Path) -> None:
+    path = tmp_path / "edited_selector.py"
+    path.write_text(OWN.format("a"))
+    first = build_any("selector", SELECTORS, str(path))
+    assert type(build_any("selector", SELECTORS, str(path))) is type(first)
+    before = code_digest(first)
+    path.write_text(OWN.format("b"))  # within the same second, of the same size
+    second = build_any("selector", SELECTORS, str(path))
+    frame = pl.DataFrame({"id": ["a", "b"]})
+    assert [s.select(Pool(frame), 1).ids for s in (first, second)] == [["a"], ["b"]]
+    assert code_digest(first) == before != code_digest(second)
+
+
+def test_a_file_that_broke_when_it_was_edited_is_told_and_runs_again_when_mended(tmp_path: Path) -> None:
+    path = tmp_path / "broken_selector.py"
+    for code in (OWN.format("a"), "def broken(:", OWN.format("c")):
+        path.write_text(code)
+        if "broken" in code:
+            with pytest.raises(OperatorError, match="SyntaxError"):
+                build_any("selector", SELECTORS, str(path))
+        else:
+            assert build_any("selector", SELECTORS, str(path)).name == "mine"
+
+
+def test_a_dot_in_a_files_name_is_refused_with_a_name_that_works(tmp_path: Path) -> None:
+    path = tmp_path / "my.sel.py"
+    path.write_text(OWN.format("a"))
+    with pytest.raises(OperatorError, match="a dot in the name") as error:
+        build_any("selector", SELECTORS, str(path))
+    assert error.value.fix == "call it my_sel.py"

@@ -16,8 +16,9 @@ from curation.sample import to_frame
 from curation.scorers import Metadata
 from curation.scoring import score
 from curation.selection import hold_out, samples_in, select
-from curation.selectors import KCenter, Longest, Random, Stratified, TopK
+from curation.selectors import KCenter, Longest, Random, Stratified, Threshold, TopK
 from curation.selectors.k_center import farthest_first
+from curation.vectors import store, vectors_of
 from tests.curation.samples import corpus_of, pair
 
 
@@ -272,3 +273,42 @@ def test_a_selection_to_go_on_from_is_given_as_rows_of_the_pool(corpus: Corpus, 
     seen = Watching.seen[-1]
     assert seen.given is not None
     assert [seen.frame["id"][int(row)] for row in seen.given] == first[1:]
+
+
+def test_samples_and_targets_whose_vector_holds_no_numbers_are_left_with_that_reason(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    embedded(corpus, tmp_path)
+    score(corpus, Metadata(field="stars"))
+    stored = vectors_of(corpus)
+    ids = corpus.frame(["id", "stars"], order="stars")["id"].to_list()
+    broken = [stored.ids.index(ids[n]) for n in (0, 1)]  # 0 is of source a, 1 of b
+    matrix = np.array(stored.matrix)
+    matrix[broken[0], 2], matrix[broken[1], 0] = np.nan, np.inf
+    store(corpus.path / "embeddings" / "v", stored.ids, [matrix], {"name": "v", "model": "file", "text": "n"})
+    assert select(corpus, KCenter(), 38, name="all").rejected == dict.fromkeys(ids[:2], "its vector holds no numbers")
+    report = select(corpus, Watching(target="source = 'a'"), 5, name="t")
+    seen = Watching.seen[-1]
+    assert seen.targets is not None
+    assert (len(seen.targets), len(seen.frame), report.rejected[ids[1]]) == (19, 19, "its vector holds no numbers")
+    with pytest.raises(CorpusError, match="No target sample has a vector of finite numbers"):
+        select(corpus, Watching(target="stars = 0"), 5, name="t")
+
+
+def test_a_comma_parts_thousands_and_nothing_else_and_a_float_may_be_whole() -> None:
+    assert [samples_in(b, 52_002) for b in ("1,500", "12,000,000", 500.0)] == [1500, 12_000_000, 500]
+    for budget in ("1,5%", "1,5", "15,00", "1,5000", 0.5):
+        with pytest.raises(OperatorError, match="not a number of samples"):
+            samples_in(budget, 1000)
+
+
+def test_a_share_that_comes_to_no_sample_is_told_as_that() -> None:
+    with pytest.raises(OperatorError, match=r"0\.4% of 100 samples is none"):
+        samples_in("0.4%", 100)
+
+
+@pytest.mark.parametrize("selector", [TopK(score="quality"), Threshold(score="quality", min=0)])
+def test_an_endless_score_is_no_score(selector: Selector) -> None:
+    frame = pl.DataFrame({"id": ["a", "b", "c"], "source": ["s"] * 3, "quality": [float("inf"), 1.0, 2.0]})
+    report = selector.select(Pool(frame), 2)
+    assert (set(report.ids), report.rejected) == ({"b", "c"}, {"a": "no quality"})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from curation.corpus import Corpus
 from curation.encoders import open_encoder
 from curation.errors import WinnowError
+from curation.selection import select
+from curation.selectors import Longest
 from tests.curation.samples import corpus_of, pair
 from training.config import TrainConfig
 from training.diverse_evol import DiverseEvolReport, diverse_evol
@@ -108,3 +111,14 @@ def test_a_budget_that_leaves_no_round_or_exceeds_the_pool_is_two_lines(
     corpus = sixty(tmp_path / "c")
     with pytest.raises(WinnowError, match=message):
         diverse_evol(corpus, budget, config, name="e", rounds=2, initial=initial, training=Here())
+
+
+@pytest.mark.parametrize("wrong", [{"budget": 5}, {"rounds": 0}, {"budget": 500}, {"budget": "many"}])
+def test_wrong_arguments_leave_a_stored_selection_as_it_was(
+    tmp_path: Path, wrong: dict[str, Any], config: TrainConfig
+) -> None:
+    corpus = sixty(tmp_path / "c")
+    before = select(corpus, Longest(), 3, name="mine-round-0").ids
+    with pytest.raises(WinnowError):
+        diverse_evol(corpus, **{"budget": 20, "config": config, "name": "mine", "rounds": 2, "initial": 8, **wrong})
+    assert corpus.selection("mine-round-0").ids == before

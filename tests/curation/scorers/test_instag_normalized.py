@@ -170,6 +170,16 @@ def test_corrections_may_be_one_object(tmp_path: Path, text: str) -> None:
     assert InsTagNormalized(aliases=str(file)).score(batch)["instag_normalized"].to_list() == [[expected]] * 2
 
 
+def test_new_weights_of_the_encoder_are_another_run(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_text("old")
+    scorer = InsTagNormalized(model=f"sentence-transformers:{tmp_path}")
+    before = scorer.fingerprint()
+    assert before == scorer.fingerprint() != ""
+    (tmp_path / "weights.bin").write_text("new")
+    assert scorer.fingerprint() != before
+    assert InsTagNormalized().fingerprint() == ""
+
+
 def test_a_wrong_line_of_corrections_is_named(tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"
     file.write_text('{"tag": "a", "canonical": "b"}\nnonsense\n')

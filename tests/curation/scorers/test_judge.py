@@ -13,6 +13,7 @@ from curation.engines import checked
 from curation.errors import OperatorError
 from curation.operators import build
 from curation.scorers import SCORERS, Judge
+from curation.scorers.judge import before
 from curation.scoring import score
 from tests.curation.samples import corpus_of, pair
 from tests.synthesis.loopback import Loopback
@@ -24,7 +25,7 @@ GRADES = {"accuracy": 5, "helpfulness": 4, "clarity": 4.5, "completeness": 2.5}
 def measured(reply: Any, *rows: dict[str, Any], **settings: Any) -> list[dict[str, Any]]:
     with Loopback(reply if callable(reply) else lambda body, number: reply) as server:
         judge = Judge(model=server.spec, **settings)
-        return checked(judge, pl.DataFrame(rows or [SKY])).to_dicts()
+        return checked(judge, pl.DataFrame([{"messages": None, **row} for row in rows or [SKY]])).to_dicts()
 
 
 def test_the_score_is_the_mean_of_the_dimensions():
@@ -48,6 +49,31 @@ def test_the_judge_sees_both_texts_and_every_dimension_with_its_meaning():
     assert list(row) == ["id", "judge", "judge_wit", "judge_depth", "judge_rationale", "judge_raw", "reason"]
     for part in (SKY["instruction"], SKY["response"], "- wit: it makes one laugh, or smile", "- depth: it says why"):
         assert part in asked[0]
+
+
+def test_of_a_conversation_every_turn_before_the_last_answer_is_shown_with_its_role():
+    turns = [("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello!"), ("user", "2 + 2?"), ("assistant", "4")]
+    asked: list[str] = []
+
+    def reply(body: Any, number: int) -> str:
+        asked.append(body["messages"][0]["content"])
+        return '{"accuracy": 4}'
+
+    row = {"id": "a", "instruction": "Hi.\n\n2 + 2?", "response": "4"}
+    conversation = {**row, "messages": [{"role": role, "content": text} for role, text in turns]}
+    measured(reply, conversation, dimensions="accuracy")
+    assert "<request>\nSystem: Be brief.\n\nUser: Hi.\n\nAssistant: Hello!\n\nUser: 2 + 2?\n</request>" in asked[0]
+    assert "<answer>\n4\n</answer>" in asked[0]
+
+
+def test_of_a_conversation_that_is_too_long_the_first_turns_are_left_out_and_calls_are_shown():
+    turns = [
+        {"role": "user", "content": "a" * 50, "tool_calls": None},
+        {"role": "assistant", "content": "", "tool_calls": '[{"name": "add"}]'},
+        {"role": "tool", "content": "4", "tool_calls": None},
+    ]
+    assert before(turns, 1_000) == f"User: {'a' * 50}\n\nAssistant: " + '[{"name": "add"}]\n\nTool: 4'
+    assert before(turns, 12) == '[…] "}]\n\nTool: 4'
 
 
 def test_trap_09_judge_parser_stores_raw_text_where_nothing_can_be_read():

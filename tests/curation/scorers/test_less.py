@@ -13,12 +13,14 @@ from peft import LoraConfig, get_peft_model
 
 from curation.causal_lm import load
 from curation.errors import WinnowError
+from curation.formats import as_messages
 from curation.gradients import AdapterGradients, Projection, checkpoints_of, preconditioned, tokens_of
-from curation.sample import Message, Sample, to_frame
-from curation.scorers.less import Less
+from curation.sample import TURN_DETAILS, Message, Sample, to_frame
+from curation.scorers.less import Less, _tools, _turns
 from curation.scoring import score
 from tests.curation.samples import corpus_of, pair
 from tests.data import shared
+from training.mix_folder import example
 
 SUMS = [pair(f"What is {n} plus {n + 1}?", f"It is {2 * n + 1}.", source="sums") for n in range(4)]
 TALES = [pair(f"Tell a tale of {w}.", f"Once a {w} met the king and sang.", source="tales") for w in ("fox", "owl")]
@@ -184,6 +186,33 @@ def test_samples_like_the_target_come_first_and_a_corpus_is_scored_once(run: Pat
     assert score(corpus, scorer).scored == 0
     best = corpus.frame(["source"], order="less DESC")["source"].to_list()
     assert set(best[:4]) == {"sums"}
+
+
+def test_what_the_checkpoints_said_of_a_sample_is_kept_and_no_model_is_opened_for_it_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Less(run=str(run), target_source="sums", dimensions=64).in_corpus(tmp_path)
+    first = scorer.score(frame([*SUMS, *TALES]))
+    monkeypatch.setattr("curation.gradients.AdapterGradients", None)
+    assert scorer.score(frame([*SUMS, TALES[1]]))["less"].to_list() == first["less"].gather([0, 1, 2, 3, 5]).to_list()
+
+
+def test_turns_are_those_that_training_reads() -> None:
+    calls = [{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]
+    sample = Sample(
+        (
+            Message("user", "1 + 1?"),
+            Message("assistant", "", reasoning="A sum.", tool_calls=json.dumps(calls)),
+            Message("tool", "2"),
+            Message("assistant", "2"),
+        ),
+        metadata={TURN_DETAILS: {"2": {"name": "add", "row": 3}}},
+        tools='[{"name": "add"}]',
+    )
+    trained = example(as_messages(sample))
+    [row] = to_frame([sample]).rows(named=True)
+    assert _turns(row) == list(trained.messages)
+    assert _tools(row["tools"]) == list(trained.tools or ())
 
 
 @pytest.mark.parametrize(

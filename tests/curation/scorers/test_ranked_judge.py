@@ -13,10 +13,10 @@ import pytest
 from curation.engines import checked
 from curation.sample import to_frame
 from curation.scorers import RankedJudge
-from curation.scorers.ranked_judge import _split
+from curation.scorers.ranked_judge import _split, _with_one_more
 from curation.scoring import score
 from tests.curation.samples import corpus_of, pair
-from tests.synthesis.loopback import Loopback
+from tests.synthesis.loopback import Loopback, refusal
 
 MARKED = re.compile(r"<([A-M])>\n(.*?)\n</\1>", re.DOTALL)
 
@@ -97,6 +97,35 @@ def test_groups_have_at_most_one_more_than_asked_and_hold_everybody_once():
     assert sorted(name for group in groups for name in group) == sorted(names)
     assert {len(group) for group in groups} <= {2, 3, 4, 5, 6, 7}
     assert groups != _split(names, 6, "0 1")
+
+
+@pytest.mark.parametrize("most", [2, 3, 6, 12])
+def test_singles_that_are_left_over_never_make_a_group_larger_than_one_more(most: int):
+    for turn in range(300):
+        names = [f"{turn} {i}" for i in range(most + 1 + turn % 4)]
+        groups = _split(names, most, "0 0")
+        assert sorted(name for group in groups for name in group) == sorted(names)
+        assert {len(group) for group in groups} <= set(range(2, most + 2))
+
+
+def test_a_family_of_thirteen_and_a_lone_one_are_two_groups_of_seven():
+    assert _with_one_more([list("abcdefghijklm")], ["n"], 12) == [list("abcdefg"), list("hijklmn")]
+    assert _with_one_more([list("abc"), list("de")], ["f"], 2) == [list("abc"), list("def")]
+
+
+def test_where_a_round_s_call_failed_there_is_no_score_yet(tmp_path: Path):
+    corpus = corpus_of(tmp_path / "c", [pair("One?", "1"), pair("Two, too?", "2")])
+    broken = [True]
+
+    def reply(body: Any, number: int) -> Any:
+        return refusal(405, "not now") if broken and number == 2 else by_length(body)
+
+    with Loopback(reply) as server:
+        judge = RankedJudge(model=server.spec, rounds=8, concurrency=1)  # each of the two orders comes up
+        assert list(score(corpus, judge).unscored) == ["the model was not reached: Error code: 405 - not now"]
+        broken.clear()
+        assert score(corpus, judge).scored == 2
+        assert server.requests == 3
 
 
 def test_a_sample_more_changes_few_groups():

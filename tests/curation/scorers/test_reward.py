@@ -107,6 +107,20 @@ def test_a_rejected_side_that_goes_on_over_several_turns_follows_the_common_prom
     assert row[1] == pytest.approx(by_hand(decoder, chat("Sky?", "Red.", "Grass?", "Pink.")), abs=1e-5)
 
 
+def test_where_the_common_prompt_can_not_be_told_the_rejected_side_is_null_and_says_why(decoder):
+    asks, answers = (lambda text: Message("user", text)), (lambda text: Message("assistant", text))
+    sample = Sample(
+        (asks("Sky?"), answers("Blue."), asks("Grass?"), answers("Green.")),
+        rejected=(answers("Red."), asks("Sea?"), answers("Pink."), asks("Sand?"), answers("Grey.")),
+    )
+    row = Reward(model=decoder).score(to_frame([sample])).row(0)
+    assert row[0] == pytest.approx(by_hand(decoder, chat("Sky?", "Blue.", "Grass?", "Green.")), abs=1e-5)
+    assert row[1:3] == (None, None)
+    assert row[3] == (
+        "of the answer that was not preferred: its chosen and rejected turns can't be told apart from the prompt"
+    )
+
+
 def test_without_a_chat_template_question_and_answer_are_a_pair_and_of_two_labels_one_is_named(encoder):
     found = Reward(model=encoder, label="Good").score(to_frame(SAMPLES))
     assert found["reward"][0] == pytest.approx(by_hand(encoder, "Name a colour.", "Red.", label=1), abs=1e-5)

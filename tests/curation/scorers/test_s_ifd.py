@@ -5,6 +5,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from curation.answer_losses import in_chunks
 from curation.causal_lm import open_causal_lm
@@ -88,7 +89,8 @@ def test_samples_added_later_move_the_percentile_and_what_was_read_is_kept(model
     corpus_of(corpus.path, [pair(*PAIRS[2])])
     assert score(corpus, scorer).scored == 3
     columns = ["s_ifd", "s_ifd_tokens", "s_ifd_threshold"]
-    assert corpus.frame(columns).equals(scorer.score(frame(*PAIRS[:3])).select(columns))
+    # Read in other batches: the last bits may differ.
+    assert_frame_equal(corpus.frame(columns), scorer.score(frame(*PAIRS[:3])).select(columns), rel_tol=1e-5)
 
 
 def test_a_killed_run_reads_again_only_the_chunk_it_died_in(monkeypatch, tmp_path):
@@ -108,4 +110,8 @@ def test_a_killed_run_reads_again_only_the_chunk_it_died_in(monkeypatch, tmp_pat
     read.append("a")
     assert in_chunks(batch, measure, tmp_path, "key")["n"].to_list() == [0, 2, 4, 6, 8]
     assert read.count("b") == 1
+    read.clear()
+    fewer = pl.DataFrame({"id": list("fdb"), "n": [5, 3, 1]})
+    assert in_chunks(fewer, measure, tmp_path, "key")["n"].to_list() == [10, 6, 2]
+    assert read == ["f"]  # the others are known, whatever came or went before them
     assert in_chunks(batch, lambda chunk: chunk.select("n"), tmp_path, "other")["n"].to_list() == [0, 1, 2, 3, 4]

@@ -90,6 +90,7 @@ def test_trap_19_the_stratified_variant_keeps_the_shares_of_the_sources_in_every
         ({"scores": "quality", "then": "k-centre"}, "k-center"),
         ({"scores": "quality", "then": "top-k"}, "score"),
         ({"scores": "quality", "then": "hybrid"}, "hybrid"),
+        ({"scores": "quality", "settings": "after=first", "by": "source"}, "by can't be given together"),
         ({"scores": "quality", "low": 0.9, "high": 0.9}, "lower end"),
     ],
 )
@@ -99,3 +100,20 @@ def test_wrong_settings_of_a_hybrid_are_told_before_anything_is_read(settings: d
 
     with pytest.raises(OperatorError, match=told):
         build("selector", SELECTORS, "hybrid", settings)
+
+
+def test_a_hybrid_that_goes_on_from_a_selection_keeps_it_in_front_whatever_it_ranks() -> None:
+    candidates = pool()  # rows 2, 1 and 0 are given
+    low = candidates.frame["difficulty"].to_numpy().copy()
+    low[:3] = -1.0
+    frame = candidates.frame.with_columns(pl.Series("difficulty", low))
+    selector = Hybrid(scores=("difficulty",), low=0.5, settings=("after=first",))
+    chosen = selector.select(Pool(frame, candidates.vectors, given=candidates.given), 20)
+    assert chosen.ids[:3] == ["0002", "0001", "0000"]
+    assert all(low[int(i)] >= np.median(low) for i in chosen.ids[3:])
+
+
+def test_a_hybrid_names_the_score_that_is_endless() -> None:
+    frame = pl.DataFrame({"id": ["a", "b"], "source": ["s"] * 2, "x": [1.0, 2.0], "y": [float("inf"), 1.0]})
+    selector = Hybrid(scores=("x", "y"), low=0, then="random")
+    assert selector.select(Pool(frame), 1).rejected == {"a": "no y"}

@@ -80,3 +80,21 @@ def test_gains_are_what_the_coverage_grows_by() -> None:
         coverage.add(row)
         assert coverage.best.sum(dtype=float) - before == pytest.approx(gain, rel=1e-5)
         assert coverage.gain(row) == 0
+
+
+def test_what_an_index_did_not_find_does_not_stand_for_the_first_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = np.array([[1, 0.9], [1, 0.9], [1, 0]], np.float32), np.array([[0, 1], [1, 0], [0, -1]], np.int32)
+    monkeypatch.setattr("curation.facility.nearest_rows", lambda vectors, count: found)
+    coverage = Coverage(np.eye(3, dtype=np.float32), 2)
+    assert coverage.gains().tolist() == pytest.approx([2.9, 1.9, 0])
+    coverage.add(0)
+    assert coverage.best.tolist() == pytest.approx([1, 0.9, 1])
+
+
+def test_rows_that_an_inverted_file_does_not_find_have_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, number in (("EXACT_UP_TO", 10), ("TRAINED_ON", 20), ("CELLS_LOOKED_AT", 1)):
+        monkeypatch.setattr(f"curation.facility.{name}", number)
+    vectors = np.repeat(np.eye(4), 50, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(200, 4))
+    similarity, places = nearest_rows(vectors.astype(np.float32), 190)
+    assert (places == -1).any()
+    assert (similarity[places == -1] == 0).all()

@@ -152,3 +152,9 @@ def test_it_chooses_what_a_loop_over_all_rows_would(gain: Any, monkeypatch: pyte
         left[expected[-1]] = False
         total += scores[expected[-1]] * tags[[expected[-1]]].toarray().ravel()
     assert most_information(tags, scores, alike, 100, information=information).rows == expected
+
+
+def test_a_pool_without_any_tag_is_refused() -> None:
+    with pytest.raises(OperatorError, match="none of 2 samples has a tag in 'tags'") as error:
+        chosen(MIG(tags="tags"), [None, []], [None, None], 1)
+    assert error.value.fix == "winnow score CORPUS instag"

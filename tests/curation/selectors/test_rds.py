@@ -2,6 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from curation.errors import OperatorError
 from curation.operators import Pool
 from curation.selection import select
 from curation.selectors import rds
@@ -92,3 +93,11 @@ def test_trap_19_it_never_takes_a_held_out_sample_nor_a_target_and_the_budget_is
     assert report.ids == ids[3:8]
     assert report.rejected[ids[1]] == "it is one of the target samples"
     assert report.rejected[ids[11]] == "held out for evaluation"
+
+
+@pytest.mark.parametrize("place", ["pool", "targets"])
+def test_a_vector_that_holds_no_numbers_is_refused_instead_of_waited_for(place: str) -> None:
+    vectors, targets = [EAST, NORTH, [0.5, 0.5]], [EAST]
+    (vectors if place == "pool" else targets)[0] = [float("nan"), 1.0]
+    with pytest.raises(OperatorError, match="rds: 1 vectors hold no finite numbers"):
+        RDS(target="true").select(pool(vectors, targets), 2)
