@@ -21,7 +21,7 @@ SEEDS = 5
 
 def run() -> None:
     """Alpaca and GSM8K train against GSM8K test, HumanEval and MT-Bench; their questions planted, whole and edited."""
-    from curation.reading import read_chunks
+    from curation.files.reading import read_chunks
     from curation.scorers import Contamination
 
     file = alpaca()
@@ -52,7 +52,7 @@ def run() -> None:
 
 
 def _planted(path: Path, spare: list[str]) -> None:
-    from curation.benchmark_files import questions_of
+    from curation.files.benchmark_files import questions_of
     from curation.scorers import Contamination
 
     scorer = Contamination(benchmarks=(str(path),))

@@ -13,7 +13,7 @@ def run() -> None:
     """2,000 x 384: the share of the dense greedy's objective that is reached, from 10 to 200 choices; then 52,002."""
     import numpy as np
 
-    from curation.facility import Coverage, lazy_greedy
+    from curation.subsets.facility import Coverage, lazy_greedy
 
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(50, DIMENSIONS))

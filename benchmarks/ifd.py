@@ -25,10 +25,10 @@ Pair = tuple[str, str]
 
 def run() -> None:
     """Random GPT-2s of three sizes on the first rows of Alpaca."""
-    from curation.reading import read_chunks
+    from curation.files.reading import read_chunks
+    from curation.files.shapes import to_sample
     from curation.sample import to_frame
     from curation.scorers import IFD
-    from curation.shapes import to_sample
 
     file = alpaca()
     if file is None:
@@ -92,7 +92,7 @@ def row_by_row(model: Any, tokenizer: Any, pairs: list[Pair]) -> list[float | No
 
 
 def _prompt(question: str) -> str:
-    from curation.answer_losses import TEMPLATES
+    from curation.language_models.answer_losses import TEMPLATES
 
     return TEMPLATES["alpaca"].prompt.replace("{}", question, 1)
 

@@ -109,10 +109,10 @@ def _pairs(path: Path) -> pl.DataFrame:
     """id, instruction and response of every row of a file, as ingestion reads it; empty answers are left out."""
     import polars as pl
 
-    from curation.reading import BrokenRow, read_chunks
+    from curation.files.reading import BrokenRow, read_chunks
+    from curation.files.shapes import to_sample
+    from curation.files.turns import Unreadable
     from curation.sample import to_frame
-    from curation.shapes import to_sample
-    from curation.turns import Unreadable
 
     samples = []
     for chunk in read_chunks(path):
@@ -197,7 +197,7 @@ def preference_head(corpus: Corpus, data: Path, encoder: str, embedding: str) ->
     A linear head that has seen the judged answers to the teaching half of AlpacaEval's instructions: whether each was
     liked better than the others to the same instruction.
     """
-    from curation.linear_head import train_head
+    from curation.texts.linear_head import train_head
     from curation.vectors import vectors_of
 
     taught = judged_answers(data).filter("teaches")
@@ -210,7 +210,7 @@ def preference_head(corpus: Corpus, data: Path, encoder: str, embedding: str) ->
 
 def encoded(corpus: Corpus, answers: pl.DataFrame, encoder: str, embedding: str) -> np.ndarray:
     """float32 (answers, dimensions): as the corpus' own samples were embedded."""
-    from curation.encoders import open_encoder
+    from curation.language_models.encoders import open_encoder
 
     opened = open_encoder(encoder, folder=corpus.path / "embeddings" / embedding)
     texts = [f"{i}\n\n{r}" for i, r in answers.select("instruction", "response").iter_rows()]

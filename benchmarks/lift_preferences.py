@@ -146,9 +146,9 @@ def teaching() -> pl.Expr:
 
 def signals(answers: pl.DataFrame, corpus: Corpus, data: Path, encoder: str, embedding: str) -> dict[str, np.ndarray]:
     """Name -> float64 (answers,), higher is thought better; without those that the base model gives."""
-    from curation.linear_head import train_head
     from curation.sample import Message, Sample, to_frame
     from curation.scorers import Heuristics, Length
+    from curation.texts.linear_head import train_head
 
     samples = to_frame(
         [

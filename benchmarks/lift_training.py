@@ -195,7 +195,7 @@ def _base(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    from curation.causal_lm import HuggingFaceCausalLM
+    from curation.language_models.causal_lm import HuggingFaceCausalLM
 
     disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"

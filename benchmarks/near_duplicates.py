@@ -53,7 +53,7 @@ def exact_pairs(texts: pl.Series, n: int, unit: str, threshold: float) -> set[tu
     import numpy as np
     from scipy.sparse import csr_array
 
-    from curation.shingles import shingle_sets
+    from curation.texts.shingles import shingle_sets
 
     sets = shingle_sets(texts, n, unit)  # type: ignore[arg-type]
     _, columns, counts = np.unique(sets.hashes, return_inverse=True, return_counts=True)
@@ -105,7 +105,7 @@ def _planted(texts: pl.Series) -> None:
     import polars as pl
 
     from curation.scorers import NearDuplicate
-    from curation.shingles import shingle_sets
+    from curation.texts.shingles import shingle_sets
 
     for threshold in (0.7, NearDuplicate().threshold):
         for share in (0.02, 0.05, 0.1):
@@ -171,7 +171,7 @@ def _rensa_flat(texts: pl.Series) -> None:
     import numpy as np
     from rensa import RMinHash
 
-    from curation.shingles import shingle_sets
+    from curation.texts.shingles import shingle_sets
 
     sets = shingle_sets(texts, 5)
     RMinHash.digest_matrix_from_flat_token_hashes(sets.hashes.astype(np.uint64), sets.starts.astype(np.uint64), 128, 1)

@@ -16,7 +16,7 @@ def run() -> None:
     """52,002 x 384 float32: nothing is dropped (the worst case), and half of it; the loop on the first 8,000."""
     import numpy as np
 
-    from curation.repr_filter import repr_filter
+    from curation.subsets.repr_filter import repr_filter
 
     for name, vectors in {"nothing alike": _vectors(alike=False), "half alike": _vectors(alike=True)}.items():
         some, order = vectors[:LOOPED], np.arange(LOOPED)

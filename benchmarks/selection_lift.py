@@ -124,7 +124,7 @@ class Prepared:
 
     def __init__(self, data: Path, folder: Path, asked: Any) -> None:
         """Make what is not there yet."""
-        from curation.causal_lm import fingerprint_of
+        from curation.language_models.causal_lm import fingerprint_of
 
         self.data, self.folder, self.asked = data, folder, asked
         folder.mkdir(parents=True, exist_ok=True)

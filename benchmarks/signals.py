@@ -57,7 +57,7 @@ def run(peer: str | None = None) -> None:
         missing("set ALPACA to the path of alpaca_data.json (52,002 rows)")
         return
     batch = _frame(file)
-    from curation.text_statistics import statistics_of
+    from curation.texts.text_statistics import statistics_of
 
     statistics_of(batch["text"].head(10))
     ours, mine = _timed(lambda: statistics_of(batch["text"]))

@@ -16,10 +16,10 @@ from curation.contradictions import POLICIES, Contradiction, contradictions, lis
 from curation.corpus import Corpus
 from curation.embedding import embed
 from curation.errors import CorpusError, unknown
-from curation.neighbours import Neighbours
 from curation.progress import Progress, silent
 from curation.scorers.novelty import FIRST, NO_VECTOR, Novelty
-from curation.sql import run_id, working
+from curation.storage.sql import run_id, working
+from curation.subsets.neighbours import Neighbours
 from curation.vectors import Vectors, embeddings, vectors_of
 
 QUANTILES = (0.1, 0.5, 0.9)

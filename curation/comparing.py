@@ -30,8 +30,8 @@ from curation.size_matched import (
     tags_of,
     thinned,
 )
-from curation.sql import quoted
-from curation.stored import SavedSelection
+from curation.storage.sql import quoted
+from curation.storage.stored import SavedSelection
 from curation.tracing import current_versions
 
 NUMERIC = frozenset({"DOUBLE", "FLOAT", "BIGINT", "INTEGER", "BOOLEAN"})

@@ -14,7 +14,7 @@ import polars as pl
 from curation.corpus import Corpus
 from curation.deciding import drop, tag
 from curation.errors import CorpusError, unknown
-from curation.sql import working
+from curation.storage.sql import working
 from curation.twins import QUESTION
 
 POLICIES = ("keep-both", "newest", "review")

@@ -10,13 +10,22 @@ from typing import Any, Self
 import duckdb
 import polars as pl
 
-from curation.database import FILE, Database, Statement
 from curation.errors import CorpusError, unknown
-from curation.finding import FEW
 from curation.sample import Sample, from_row, schema
-from curation.sql import bad_sql, check_sql, condition, latest, quoted, score_table
-from curation.stored import SavedSelection, ScoreRun
-from curation.tables import ADDED, COME_BACK, INSERT_DUPLICATES, INSERT_SAMPLES, INSERT_TAGS, KNOWN_IDS, TABLES, views
+from curation.storage.database import FILE, Database, Statement
+from curation.storage.finding import FEW
+from curation.storage.sql import bad_sql, check_sql, condition, latest, quoted, score_table
+from curation.storage.stored import SavedSelection, ScoreRun
+from curation.storage.tables import (
+    ADDED,
+    COME_BACK,
+    INSERT_DUPLICATES,
+    INSERT_SAMPLES,
+    INSERT_TAGS,
+    KNOWN_IDS,
+    TABLES,
+    views,
+)
 
 SAMPLE_COLUMNS = tuple(schema())
 OWN_COLUMNS = frozenset(SAMPLE_COLUMNS) | {"position", "turns", "response_chars", "batch", "added_at", "root"} | {

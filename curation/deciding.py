@@ -13,7 +13,7 @@ from curation.actions import ActionReport, begun, changed, checked, replace_samp
 from curation.corpus import Corpus
 from curation.errors import CorpusError
 from curation.sample import Message
-from curation.sql import condition, literal
+from curation.storage.sql import condition, literal
 
 
 def drop(

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from curation.candidates import all_finite
 from curation.corpus import Corpus
-from curation.encoders import open_encoder
 from curation.engines import spread
 from curation.errors import CorpusError, ModelError, unknown
-from curation.models import Encoder
+from curation.language_models.encoders import open_encoder
+from curation.language_models.models import Encoder
 from curation.names import checked_name
 from curation.progress import Progress, silent
+from curation.subsets.candidates import all_finite
 from curation.vectors import about_of, store, stored
 
 TEXTS = {

@@ -17,14 +17,14 @@ import pyarrow as pa
 
 from curation.corpus import Corpus
 from curation.errors import IngestError
-from curation.feedback import RULE, FeedbackRules
-from curation.fetching import FOLDER, Located, is_remote, located
+from curation.files.feedback import RULE, FeedbackRules
+from curation.files.fetching import FOLDER, Located, is_remote, located
+from curation.files.reading import magic_of, read_chunks
+from curation.files.rows import BrokenRow, Numbered, printable, shown
+from curation.files.shapes import MAPPABLE, columns_of, pair_columns, renamed, shape_of, to_samples
+from curation.files.turns import Unreadable
 from curation.progress import Progress, silent
-from curation.reading import magic_of, read_chunks
-from curation.rows import BrokenRow, Numbered, printable, shown
 from curation.sample import Sample, canonical_text, metadata_json, pair_frame, to_frame
-from curation.shapes import MAPPABLE, columns_of, pair_columns, renamed, shape_of, to_samples
-from curation.turns import Unreadable
 
 ODD = (
     TypeError,

@@ -20,12 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
-from curation.formats import FORMATS
+from curation.files.formats import FORMATS
 from curation.mix_files import MixFiles, Written, made, replace
 from curation.names import checked_name
 from curation.operators import translated
 from curation.progress import Progress, silent
-from curation.sql import working
+from curation.storage.sql import working
 from curation.tracing import current_versions
 from curation.twins import with_twins
 

@@ -14,7 +14,7 @@ from curation.corpus import SAMPLE_COLUMNS, Corpus
 from curation.operators import Normalizer
 from curation.progress import Progress, silent
 from curation.sample import Message, Sample, from_row
-from curation.sql import working
+from curation.storage.sql import working
 
 SHARD_ROWS = 10_000
 

@@ -15,11 +15,11 @@ import polars as pl
 from curation.columns import unscored_column
 from curation.corpus import Corpus
 from curation.engines import Batch, measured
-from curation.models import without_secrets
+from curation.language_models.models import without_secrets
 from curation.operators import NOT_YET
 from curation.own_operators import code_digest
 from curation.progress import Progress, silent
-from curation.sql import quoted, run_id, working
+from curation.storage.sql import quoted, run_id, working
 from curation.vectors import Vectors, vectors_of
 
 if TYPE_CHECKING:

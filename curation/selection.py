@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from curation.candidates import all_finite
 from curation.columns import unscored_column
 from curation.corpus import Corpus
 from curation.errors import CorpusError, OperatorError
 from curation.names import checked_name
 from curation.operators import Pool, Selection, Selector
 from curation.progress import Progress, silent
-from curation.sql import run_id, working
+from curation.storage.sql import run_id, working
+from curation.subsets.candidates import all_finite
 from curation.tracing import current_versions
 from curation.twins import QUESTION, with_twins
 from curation.vectors import Vectors, vectors_of

@@ -14,13 +14,13 @@ from itertools import chain, islice
 import numpy as np
 import polars as pl
 
-from curation import diversity, tag_diversity
 from curation.corpus import Corpus
 from curation.errors import OperatorError
-from curation.overlap import words_of
 from curation.progress import Progress, silent
 from curation.selection import never_candidates
-from curation.sql import quoted, working
+from curation.storage.sql import quoted, working
+from curation.subsets import diversity, tag_diversity
+from curation.texts.overlap import words_of
 from curation.vectors import embeddings, vectors_of
 
 DRAWS = 5

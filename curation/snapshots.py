@@ -10,7 +10,7 @@ import polars as pl
 from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
 from curation.names import checked_name
-from curation.sql import literal
+from curation.storage.sql import literal
 from curation.tracing import TRACES
 
 NOW = "now"

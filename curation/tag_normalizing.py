@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation.errors import CorpusError, OperatorError
-from curation.tag_lists import TagLists, tag_lists
-from curation.tag_similarity import NONE, cosines, cosines_from, tag_vectors
+from curation.subsets.tag_lists import TagLists, tag_lists
+from curation.subsets.tag_similarity import NONE, cosines, cosines_from, tag_vectors
 
 if TYPE_CHECKING:
     import polars as pl

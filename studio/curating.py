@@ -42,8 +42,8 @@ def ingest(
     Known text adds nothing.
     """
     from curation.corpus import Corpus
-    from curation.feedback import rules_from
-    from curation.fetching import is_remote
+    from curation.files.feedback import rules_from
+    from curation.files.fetching import is_remote
     from curation.ingestion import ingest as verb
 
     mapped, judged = pairs(fields, "--map"), rules_from(pairs(rules, "--rules"))
@@ -80,7 +80,7 @@ def _show_ingest(report: Any, corpus: Path) -> None:
     for f in report.files:
         by_rule.update(f.rules)
     if by_rule:
-        from curation.feedback import FeedbackRules
+        from curation.files.feedback import FeedbackRules
 
         rules = [(r, n, FeedbackRules.model_fields[r].description) for r, n in by_rule.items()]
         click.echo()

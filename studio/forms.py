@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from curation.errors import CorpusError, WinnowError
-from curation.sql import literal as literal
+from curation.storage.sql import literal as literal
 from studio import jobs
 from studio.fields import setting
 from studio.pages.outcomes import duration as duration

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from curation.corpus import Corpus
-from curation.sql import literal, quoted
+from curation.storage.sql import literal, quoted
 
 SHOWN = ("id", "messages", "rejected", "label", "tools", "source", "row", "parents", "operator", "tags", "metadata")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.corpus import Corpus
-from curation.database import OWNER, Answers, Owner, owner_of
+from curation.storage.database import OWNER, Answers, Owner, owner_of
 
 _served: dict[Path, Corpus] = {}
 _serving = threading.Lock()

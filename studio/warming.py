@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curation.corpus import Corpus
 from curation.errors import OperatorError, unknown
 from curation.progress import Progress
-from curation.sql import working
+from curation.storage.sql import working
 from curation.warm_up import WarmUpSettings, warm_up
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from curation.models import ChatRequest, Completion
+from curation.language_models.models import ChatRequest, Completion
 from curation.sample import Message, Sample
 from synthesis.elimination import refusal, same_text, unusable
 from synthesis.synthesizer import Call, Outcome, Steps, Synthesizer

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from curation.models import ChatRequest, Completion
+from curation.language_models.models import ChatRequest, Completion
 from curation.operators import parted
 from curation.sample import Message, Sample
 from synthesis.elimination import EVOLUTION_RULES, first_violation, prompt_leak, same_text, unusable

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from curation.calls import call_key
+from curation.language_models.calls import call_key
 from curation.sample import Sample, to_frame
 from synthesis.synthesizer import Outcome
 

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from curation.models import ChatRequest, Completion
+from curation.language_models.models import ChatRequest, Completion
 from curation.operators import Operator
 from curation.sample import Message, Sample
 from synthesis.prompting import versions

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from curation.calls import CallStore
-from curation.chat import KeptChat, open_chat_model
 from curation.errors import CorpusError, ModelError, OperatorError, WinnowError
+from curation.language_models.calls import CallStore
+from curation.language_models.chat import KeptChat, open_chat_model
 from curation.progress import Progress, silent
 from curation.sample import Sample, from_row
-from curation.sql import working
+from curation.storage.sql import working
 from synthesis.shards import Maker, Shards
 from synthesis.synthesizer import Outcome, Steps, Synthesizer
 
@@ -111,7 +111,7 @@ def synthesize(
     Args:
         corpus: where the seed samples come from and the outcomes go.
         synthesizer: what to do with a seed sample.
-        model_spec: who answers (see `curation.chat`).
+        model_spec: who answers (see `curation.language_models.chat`).
         where: a SQL condition for seed samples; samples made by synthesis are never seed samples.
         limit: seed samples at most.
         seed: random seed of the draw and of every choice a synthesizer makes.

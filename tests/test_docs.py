@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from curation.encoders import open_encoder
-from curation.formats import FORMATS
+from curation.files.formats import FORMATS
+from curation.language_models.encoders import open_encoder
 from curation.normalizers import NORMALIZERS
 from curation.scorers import SCORERS
 from curation.selectors import SELECTORS

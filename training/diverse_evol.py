@@ -28,7 +28,7 @@ from curation.selection import samples_in, select
 from curation.selectors.k_center import KCenter
 from curation.selectors.random import Random
 from curation.size_matched import candidates
-from curation.sql import working
+from curation.storage.sql import working
 from training.config import TrainConfig
 from training.run_folder import RunFolder
 from training.training import TrainReport, train

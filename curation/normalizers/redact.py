@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from curation import personal_data
 from curation.normalizers.passages import settled
 from curation.operators import Normalizer, parted
 from curation.sample import Message
+from curation.texts import personal_data
 
 Kind = Literal["email", "ip", "id", "card", "phone"]
 

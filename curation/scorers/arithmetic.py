@@ -17,8 +17,8 @@ NO_EQUATION = "the answer holds no equation between numbers"
 class Arithmetic(Scorer):
     """How many equations of the answer are wrong; 0 is clean.
 
-    Source: none; a calculator over the equations that `curation.equations` can read. The right side may be rounded or
-    cut off at its last decimal; a whole number may be rounded from a fraction.
+    Source: none; a calculator over the equations that `curation.texts.equations` can read. The right side may be
+    rounded or cut off at its last decimal; a whole number may be rounded from a fraction.
 
     Columns:
         arithmetic (BIGINT): equations that don't hold; null, with the reason, where there is none to check.
@@ -55,7 +55,7 @@ class Arithmetic(Scorer):
 
 def _checked(text: str) -> tuple[int | None, int, str | None]:
     """Wrong equations (null where none can be read), equations, the first wrong one."""
-    from curation.equations import equations_in
+    from curation.texts.equations import equations_in
 
     equations = equations_in(text)
     wrong = [equation.text for equation in equations if not equation.holds]

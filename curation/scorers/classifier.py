@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from curation.linear_head import Head
+    from curation.texts.linear_head import Head
 
 
 class Classifier(Scorer):
@@ -132,7 +132,7 @@ def train(frame: pl.DataFrame, classifier: Classifier | None = None) -> Taught:
     """
     import numpy as np
 
-    from curation.linear_head import FEWEST, train_head
+    from curation.texts.linear_head import FEWEST, train_head
 
     classifier = classifier or Classifier()
     seen = frame["vector"].is_not_null().to_numpy()
@@ -195,7 +195,7 @@ def _by_score(frame: pl.DataFrame, classifier: Classifier) -> pl.Expr:
 
 def _drawn(ids: pl.Series, free: np.ndarray, classifier: Classifier, positives: int, negatives: int) -> list[int]:
     """Rows of the pool to take for negatives; drawn by id, so that the order of the frame does not matter."""
-    from curation.linear_head import FEWEST
+    from curation.texts.linear_head import FEWEST
 
     wanted = round(classifier.drawn * positives) - negatives
     if negatives >= FEWEST or wanted <= 0:

@@ -18,8 +18,8 @@ NO_TESTS = "the metadata hold no tests"
 class CodeTests(Scorer):
     """Runs the Python code of the answer against the tests in the metadata, in a locked-down process.
 
-    What the process may do, and what holds it, stands in `curation.code_running`: no network, no other processes, no
-    files but its own, an empty environment, limits on time and memory.
+    What the process may do, and what holds it, stands in `curation.texts.code_running`: no network, no other processes,
+    no files but its own, an empty environment, limits on time and memory.
 
     Source: pass@1 of Chen et al. 2021, HumanEval (arXiv 2107.03374), and the lists of asserts of Austin et al. 2021,
         MBPP (arXiv 2108.07732).
@@ -73,8 +73,8 @@ def checked_by_tests(
     instruction: str, response: str, metadata: dict[str, Any], field: str | None, seconds: float, memory_mb: int
 ) -> tuple[float | None, str | None, str | None]:
     """(share of the tests that went through, what went wrong, why nothing could be said) for one answer."""
-    from curation.code_answers import entry_point_of, known_tests, program_of
-    from curation.code_running import NOT_STARTED, UNDECIDED, run_code
+    from curation.texts.code_answers import entry_point_of, known_tests, program_of
+    from curation.texts.code_running import NOT_STARTED, UNDECIDED, run_code
 
     tests = known_tests(metadata, field)
     if not tests:

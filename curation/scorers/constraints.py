@@ -17,7 +17,7 @@ class Constraints(Scorer):
     """Share of the instruction's constraints on form that the answer keeps: lengths, JSON, words to use, case ...
 
     Source: the idea of Zhou et al. 2023, IFEval (arXiv 2311.07911): instructions whose keeping a program can check. The
-        rules, which find them in any instruction, are our own: see `curation.instruction_constraints`.
+        rules, which find them in any instruction, are our own: see `curation.texts.instruction_constraints`.
 
     Columns:
         constraints (DOUBLE): share that is kept, 0..1; null, with the reason, where the last turn of the user sets none
@@ -39,7 +39,7 @@ class Constraints(Scorer):
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        from curation.instruction_constraints import SUSPECT
+        from curation.texts.instruction_constraints import SUSPECT
 
         suspect = batch["instruction"].str.contains(SUSPECT).fill_null(False)
         rows: list[tuple[Any, ...]] = [(None, [], [], NONE_SET)] * batch.height
@@ -66,7 +66,7 @@ def _row(messages: Any, instruction: str, response: str) -> tuple[float | None, 
 
 def kept_share(instruction: str, response: str) -> tuple[float | None, list[str], list[str]]:
     """(share kept, constraints, those not kept); the share is null where the instruction sets none."""
-    from curation.instruction_constraints import constraints_in
+    from curation.texts.instruction_constraints import constraints_in
 
     constraints = constraints_in(instruction)
     failed = [constraint.name for constraint in constraints if not constraint.kept(response)]

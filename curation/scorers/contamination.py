@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from curation.benchmark_files import Benchmarks, Question
-    from curation.overlap import KnownTexts, Run
+    from curation.files.benchmark_files import Benchmarks, Question
+    from curation.texts.overlap import KnownTexts, Run
 
 FEWEST_WORDS = 5
 """A question of fewer words counts only where it is all that is asked: `prove the Pythagorean theorem`."""
@@ -111,7 +111,7 @@ class Contamination(Scorer):
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        from curation.benchmark_files import named_benchmarks
+        from curation.files.benchmark_files import named_benchmarks
 
         benchmarks = named_benchmarks(self.benchmarks, self.n)
         looked_at = [c for c in ("instruction", "response") if self.text in ("both", c)]
@@ -128,7 +128,7 @@ class Contamination(Scorer):
         """The pairs of a text and a part of a benchmark, with the `way` it was found: null below the rule."""
         import polars as pl
 
-        from curation.overlap import words_of
+        from curation.texts.overlap import words_of
 
         known = benchmarks.known
         parts = pl.DataFrame(
@@ -207,7 +207,7 @@ class Contamination(Scorer):
         )
 
     def _encoded(self, benchmarks: Benchmarks) -> tuple[np.ndarray, tuple[Question, ...]]:
-        from curation.encoders import open_encoder
+        from curation.language_models.encoders import open_encoder
 
         about = self._embedding()
         if str(about["model"]).startswith("file:"):
@@ -264,7 +264,7 @@ def _described(best: pl.DataFrame, batch: pl.DataFrame, benchmarks: Benchmarks) 
     """One row for each sample of the batch; `best` has one for each that shares anything."""
     import polars as pl
 
-    from curation.overlap import places_of
+    from curation.texts.overlap import places_of
 
     kinds = {"DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean, "VARCHAR": pl.String, "BIGINT": pl.Int64}
     schema = {"text": pl.Int64, **{name: kinds[kind] for name, kind in COLUMNS.items()}}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from curation.answer_losses import BatchTokens
-from curation.causal_lm import fingerprint_of, open_causal_lm
-from curation.digit_scores import exchanges, turn_scores
+from curation.language_models.answer_losses import BatchTokens
+from curation.language_models.causal_lm import fingerprint_of, open_causal_lm
+from curation.language_models.digit_scores import exchanges, turn_scores
 from curation.operators import Scorer
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ class FinalAnswer(Scorer):
     """Whether the response ends in the expected answer, which the metadata hold: 42, $1,250.50, 3/4, 50%, (B).
 
     Source: the `####` of GSM8K (Cobbe et al. 2021, arXiv 2110.14168) and the box of MATH (Hendrycks et al. 2021, arXiv
-        2103.03874); the rules are our own, see `curation.final_answers`.
+        2103.03874); the rules are our own, see `curation.texts.final_answers`.
 
     Columns:
         final_answer (BOOLEAN): whether both are the same; null, with the reason, where one of them is missing.
@@ -50,7 +50,7 @@ class FinalAnswer(Scorer):
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def _row(self, response: str, metadata: str | None) -> tuple[bool | None, str | None, str | None, str | None]:
-        from curation.final_answers import expected_answer, final_answers, same_answer
+        from curation.texts.final_answers import expected_answer, final_answers, same_answer
 
         # Not orjson, which reads integers over 64 bits as doubles.
         expected = expected_answer(json.loads(metadata or "{}"), self.reference)

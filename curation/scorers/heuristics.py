@@ -94,10 +94,10 @@ class Heuristics(Scorer):
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        from curation.format_errors import format_errors
-        from curation.personal_data import kinds_in
-        from curation.phrases import REFUSAL
-        from curation.text_statistics import statistics_of
+        from curation.files.format_errors import format_errors
+        from curation.texts.personal_data import kinds_in
+        from curation.texts.phrases import REFUSAL
+        from curation.texts.text_statistics import statistics_of
 
         texts = batch.select("instruction", "response", _every_turn(batch).alias("all"))
         answer = pl.col("response")
@@ -190,7 +190,7 @@ def _longer(text: pl.Expr, chars: int) -> pl.Expr:
 
 
 def _boilerplate(trimmed: pl.Expr) -> pl.Expr:
-    from curation.phrases import CLOSING, OPENING
+    from curation.texts.phrases import CLOSING, OPENING
 
     return trimmed.str.head(200).str.contains(OPENING) | trimmed.str.tail(240).str.contains(CLOSING)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from curation.answer_losses import (
+from curation.language_models.answer_losses import (
     NOT_FINITE,
     TEMPLATES,
     Asked,
@@ -25,7 +25,7 @@ from curation.answer_losses import (
     plain,
     prompt,
 )
-from curation.causal_lm import fingerprint_of, open_causal_lm
+from curation.language_models.causal_lm import fingerprint_of, open_causal_lm
 from curation.operators import Scorer
 
 if TYPE_CHECKING:

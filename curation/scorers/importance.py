@@ -199,10 +199,10 @@ def frame_of_file(path: Path) -> pl.DataFrame:
         OperatorError: no row is a sample.
         IngestError: the file can't be read at all.
     """
-    from curation.reading import BrokenRow, read_chunks
+    from curation.files.reading import BrokenRow, read_chunks
+    from curation.files.shapes import to_sample
+    from curation.files.turns import Unreadable
     from curation.sample import to_frame
-    from curation.shapes import to_sample
-    from curation.turns import Unreadable
 
     samples, problem = [], "it has no rows"
     for chunk in read_chunks(path):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
-from curation.models import ChatSpec
+from curation.language_models.models import ChatSpec
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from curation.models import ChatRequest, Completion
+    from curation.language_models.models import ChatRequest, Completion
 
 PROMPT = """\
 Read the request between the marks and name the intentions behind it: what is to be done, in which subject, in which \
@@ -86,7 +86,7 @@ class InsTag(Scorer):
 
         import polars as pl
 
-        from curation.asking import answers
+        from curation.language_models.asking import answers
 
         texts = [(text or "").strip() for text in batch["instruction"]]
         asked = [i for i, text in enumerate(texts) if text]
@@ -108,7 +108,7 @@ class InsTag(Scorer):
         return measured.select("instag", count, "instag_raw", "reason")
 
     def _request(self, instruction: str) -> ChatRequest:
-        from curation.models import ChatRequest
+        from curation.language_models.models import ChatRequest
 
         template = PROMPT if self.format == "json" else INSTAGGER
         content = template.format(instruction=instruction[: self.max_characters])
@@ -119,7 +119,7 @@ class InsTag(Scorer):
 def _read(completion: Completion) -> tuple[list[str] | None, str | None, str | None]:
     """Tags, the answer as it came, and why there are none."""
     if completion.text is None:
-        from curation.asking import why_failed
+        from curation.language_models.asking import why_failed
 
         return None, None, why_failed([completion])
     tags = tags_in(completion.text)

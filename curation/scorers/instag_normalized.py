@@ -65,8 +65,8 @@ class InsTagNormalized(Scorer):
 
     def fingerprint(self) -> str:
         """Hash of the corrections, and of the encoder where it is a folder."""
+        from curation.subsets.tag_similarity import encoder_digest
         from curation.tag_normalizing import corrections_in
-        from curation.tag_similarity import encoder_digest
 
         encoder = encoder_digest(self.model)
         if not self.aliases:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr, field_validator
 
-from curation.models import ChatSpec
+from curation.language_models.models import ChatSpec
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from curation.answer_losses import Asked, Turns
-    from curation.models import ChatRequest, Completion
+    from curation.language_models.answer_losses import Asked, Turns
+    from curation.language_models.models import ChatRequest, Completion
 
 MEANINGS = {
     "accuracy": "what it claims is true and what it calculates is right",
@@ -141,8 +141,8 @@ class Judge(Scorer):
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        from curation.answer_losses import last_answers
-        from curation.asking import answers
+        from curation.language_models.answer_losses import last_answers
+        from curation.language_models.asking import answers
 
         asked = last_answers(batch)
         places = [i for i, one in enumerate(asked) if one.answer.strip()]
@@ -156,7 +156,7 @@ class Judge(Scorer):
         return pl.DataFrame(rows, schema={**{n: kinds[k] for n, k in self.columns.items()}, "reason": pl.String})
 
     def _request(self, given: Asked, turn: int) -> ChatRequest:
-        from curation.models import ChatRequest
+        from curation.language_models.models import ChatRequest
 
         named = [_split(dimension) for dimension in self.dimensions]
         shift = turn % len(named)
@@ -173,7 +173,7 @@ class Judge(Scorer):
         return ChatRequest((("user", asked),), parameters, sample_index=turn)
 
     def _row(self, replies: list[Completion]) -> dict[str, Any]:
-        from curation.judging import rationale_in, scores_in
+        from curation.language_models.judging import rationale_in, scores_in
 
         names = [name for name, _ in map(_split, self.dimensions)]
         read = [scores_in(reply.text or "", names, self.lowest, self.highest) for reply in replies]
@@ -197,7 +197,7 @@ class Judge(Scorer):
 
 def why_unread(replies: list[Completion], wanted: str) -> str:
     """Why a judge's replies gave nothing: the call failed, was cut off, or holds none of what was wanted."""
-    from curation.asking import why_failed
+    from curation.language_models.asking import why_failed
 
     if (failed := why_failed(replies)) is not None:
         return failed

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, PrivateAttr
 
-from curation.answer_losses import KEPT_FOLDER, in_chunks
 from curation.errors import OperatorError
+from curation.language_models.answer_losses import KEPT_FOLDER, in_chunks
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from curation.gradients import AdapterGradients, Checkpoint, Projection, Tokens
+    from curation.language_models.gradients import AdapterGradients, Checkpoint, Projection, Tokens
 
     Opened = tuple[AdapterGradients, Projection, np.ndarray]
 
@@ -85,7 +85,7 @@ class Less(Scorer):
             OperatorError: no target is given or more than one, or the file can't be read.
             ModelError: there is no LoRA run with a checkpoint.
         """
-        from curation.gradients import checkpoints_of
+        from curation.language_models.gradients import checkpoints_of
 
         digest = hashlib.sha256()
         if sum(t is not None for t in (self.target, self.target_tag, self.target_source)) != 1:
@@ -104,7 +104,7 @@ class Less(Scorer):
         import numpy as np
         import polars as pl
 
-        from curation.gradients import checkpoints_of
+        from curation.language_models.gradients import checkpoints_of
 
         weights, targets = self.fingerprint(), self._targets(batch)
         aims = list(zip(targets["id"], self._named(targets), strict=True))
@@ -124,7 +124,7 @@ class Less(Scorer):
         return found.select(pl.col("less").fill_nan(None), pl.coalesce("reason", flat).alias("reason"))
 
     def _opened(self, checkpoint: Checkpoint, targets: pl.DataFrame) -> Opened:
-        from curation.gradients import AdapterGradients, Projection
+        from curation.language_models.gradients import AdapterGradients, Projection
 
         opened, projection = AdapterGradients(checkpoint), Projection(self.dimensions, self.seed)
         return opened, projection, self._directions(targets, opened, projection)
@@ -199,7 +199,7 @@ def _cosines(gradients: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 def _tokenized(frame: pl.DataFrame, opened: AdapterGradients) -> tuple[list[Tokens], list[str | None]]:
     """The samples that can be measured, in order, and for every one null or the reason why it can't."""
-    from curation.gradients import tokens_of
+    from curation.language_models.gradients import tokens_of
 
     found = [
         tokens_of(opened.tokenizer, _turns(row), opened.max_length, _tools(row["tools"]))
@@ -210,7 +210,7 @@ def _tokenized(frame: pl.DataFrame, opened: AdapterGradients) -> tuple[list[Toke
 
 def _turns(row: dict[str, Any]) -> list[dict[str, Any]]:
     """The turns as training gives them to the chat template: calls as JSON, reasoning under its published name."""
-    from curation.formats import NAMED
+    from curation.files.formats import NAMED
     from curation.sample import TURN_DETAILS
 
     if row["messages"] is None:  # a plain pair

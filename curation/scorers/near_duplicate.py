@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from curation.clusters import KEEP, Clusters, Pairs, clustered, columns, preferred, reads, table
 from curation.operators import Scorer
-from curation.shingles import Array, ShingleSets, Unit, band_keys, first_equal, shingle_sets
+from curation.subsets.clusters import KEEP, Clusters, Pairs, clustered, columns, preferred, reads, table
+from curation.texts.shingles import Array, ShingleSets, Unit, band_keys, first_equal, shingle_sets
 
 if TYPE_CHECKING:
     import polars as pl

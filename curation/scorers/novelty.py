@@ -73,7 +73,7 @@ def nearest_earlier(vectors: np.ndarray, batches: pl.Series) -> tuple[np.ndarray
     """
     import numpy as np
 
-    from curation.neighbours import Neighbours
+    from curation.subsets.neighbours import Neighbours
 
     cosines, nearest = np.full(len(vectors), np.nan), np.full(len(vectors), -1)
     index, numbers = Neighbours(vectors, len(vectors)), np.empty(0, np.int64)

@@ -14,7 +14,7 @@ from curation.operators import NOT_YET, Scorer
 if TYPE_CHECKING:
     import polars as pl
 
-    from curation.models import ChatRequest, Completion
+    from curation.language_models.models import ChatRequest, Completion
 
 NO_QUESTION = "there is no question to ask"
 MOST_RAW_CHARS = 20_000
@@ -79,7 +79,7 @@ class PassRate(Scorer):
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        from curation.asking import answers
+        from curation.language_models.asking import answers
 
         samples = [_Asked(row) for row in batch.select(self.needs).iter_rows(named=True)]
         unasked = [self._unfit(sample) for sample in samples]
@@ -109,20 +109,20 @@ class PassRate(Scorer):
 
             return None if kept_share(sample.last, "")[1] else NONE_SET
         if self.check == "code-tests":
-            from curation.code_answers import known_tests
             from curation.scorers.code_tests import NO_TESTS
+            from curation.texts.code_answers import known_tests
 
             return None if known_tests(sample.metadata, self.reference) else NO_TESTS
         return None if self._expected(sample) else "neither the metadata nor the response hold a reference answer"
 
     def _expected(self, sample: _Asked) -> str | None:
-        from curation.final_answers import expected_answer, explicit_answer
+        from curation.texts.final_answers import expected_answer, explicit_answer
 
         known = expected_answer(sample.metadata, self.reference)
         return known or (None if self.reference else explicit_answer(sample.response))
 
     def _request(self, sample: _Asked, number: int) -> ChatRequest:
-        from curation.models import ChatRequest
+        from curation.language_models.models import ChatRequest
 
         parameters = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         return ChatRequest(sample.turns, parameters, sample_index=number)
@@ -137,7 +137,7 @@ class PassRate(Scorer):
 
     def _verdict(self, sample: _Asked, reply: Completion) -> tuple[bool | None, str]:
         if reply.error is not None or reply.text is None:
-            from curation.asking import why_failed
+            from curation.language_models.asking import why_failed
 
             return None, why_failed([reply]) or "no answer came"
         if not reply.text.strip():
@@ -148,7 +148,7 @@ class PassRate(Scorer):
             return kept_share(sample.last, reply.text)[0] == 1, ""
         if self.check == "code-tests":
             return self._by_tests(sample, reply.text)
-        from curation.final_answers import final_answers, same_answer
+        from curation.texts.final_answers import final_answers, same_answer
 
         expected = self._expected(sample)
         return expected is not None and any(same_answer(found, expected) for found in final_answers(reply.text)), ""

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from curation.answer_losses import (
+from curation.language_models.answer_losses import (
     NOT_FINITE,
     BatchTokens,
     MaxTokens,
@@ -21,14 +21,14 @@ from curation.answer_losses import (
     plain,
     prompt,
 )
-from curation.causal_lm import fingerprint_of, open_causal_lm
+from curation.language_models.causal_lm import fingerprint_of, open_causal_lm
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from curation.answer_losses import Span
+    from curation.language_models.answer_losses import Span
 
 
 class Perplexity(Scorer):

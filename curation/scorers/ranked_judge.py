@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
-from curation.models import ChatSpec
+from curation.language_models.models import ChatSpec
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from curation.models import ChatRequest, Completion
+    from curation.language_models.models import ChatRequest, Completion
 
 LETTERS = "ABCDEFGHIJKLM"
 LOWEST, HIGHEST = 1, 6
@@ -106,7 +106,7 @@ class RankedJudge(Scorer):
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        from curation.asking import answers
+        from curation.language_models.asking import answers
 
         shown = [self._shown(*texts) for texts in batch.select("instruction", "response").iter_rows()]
         keys = _keys(shown)
@@ -160,7 +160,7 @@ class RankedJudge(Scorer):
         return groups
 
     def _request(self, shown: Sequence[str]) -> ChatRequest:
-        from curation.models import ChatRequest
+        from curation.language_models.models import ChatRequest
 
         what, how = ASPECTS[self.aspect]
         letters = LETTERS[: len(shown)]
@@ -226,8 +226,8 @@ def _with_one_more(groups: list[list[str]], one: list[str], most: int) -> list[l
 
 def _read(groups: Sequence[Sequence[str]], replies: Sequence[Completion]) -> dict[str, tuple[Any, ...]]:
     """Candidate -> mean score, what was written, the reason where there is no score."""
-    from curation.asking import why_failed
-    from curation.judging import scores_in
+    from curation.language_models.asking import why_failed
+    from curation.language_models.judging import scores_in
     from curation.scorers.judge import why_unread
 
     scores: dict[str, list[float]] = defaultdict(list)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from curation.causal_lm import fingerprint_of
+from curation.language_models.causal_lm import fingerprint_of
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Reward(Scorer):
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        from curation.reward_model import open_reward_model
+        from curation.language_models.reward_model import open_reward_model
 
         model = open_reward_model(self.model, self.label)
         rows = list(batch.select(self.needs).iter_rows())
@@ -96,7 +96,7 @@ def _answered(turns: Turns) -> Turns:
 
 def _other(turns: Turns, rejected: Turns | None) -> Turns | str:
     """The conversation as the rejected side goes on; nothing where there is none, a reason where that can't be told."""
-    from curation.formats import chosen_from
+    from curation.files.formats import chosen_from
     from curation.sample import Message
 
     if not rejected:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, PrivateAttr
 
-from curation.answer_losses import (
+from curation.language_models.answer_losses import (
     KEPT_FOLDER,
     BatchTokens,
     MaxTokens,
@@ -23,7 +23,7 @@ from curation.answer_losses import (
     perplexity,
     prompt,
 )
-from curation.causal_lm import fingerprint_of, open_causal_lm
+from curation.language_models.causal_lm import fingerprint_of, open_causal_lm
 from curation.operators import Scorer
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from curation.clusters import KEEP, Array, Pairs, clustered, columns, preferred, reads, table
 from curation.operators import Scorer
 from curation.scorers.near_duplicate import by_kind, compared
-from curation.shingles import first_equal
+from curation.subsets.clusters import KEEP, Array, Pairs, clustered, columns, preferred, reads, table
+from curation.texts.shingles import first_equal
 
 if TYPE_CHECKING:
     import polars as pl

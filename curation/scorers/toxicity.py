@@ -17,7 +17,7 @@ EMPTY = "the answer is empty"
 class Toxicity(Scorer):
     """Toxicity of the answer, by words that it holds or by a classifier.
 
-    Source: none for the list (`curation/toxic_words.py`, English and Chinese, small); the choice beside it is any
+    Source: none for the list (`curation/texts/toxic_words.py`, English and Chinese, small); the choice beside it is any
     Hugging Face text classifier, such as unitary/toxic-bert. The list misses toxic talk in plain words; quotes count.
 
     Columns:
@@ -40,7 +40,7 @@ class Toxicity(Scorer):
         return {"toxicity": "DOUBLE", "toxic": "BOOLEAN", "toxic_words": "VARCHAR"}
 
     def fingerprint(self) -> str:
-        from curation.causal_lm import fingerprint_of
+        from curation.language_models.causal_lm import fingerprint_of
 
         return fingerprint_of(self.model) if self.model else ""
 
@@ -61,7 +61,7 @@ class Toxicity(Scorer):
     def _judged(self, answers: pl.Series, filled: pl.Series) -> pl.Series:
         import polars as pl
 
-        from curation.text_classifier import open_classifier
+        from curation.texts.text_classifier import open_classifier
 
         none = pl.Series([0.0]).new_from_index(0, len(answers))
         places = filled.arg_true()
@@ -75,7 +75,7 @@ def _listed(answers: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Severity of the worst listed word of each answer, and the words."""
     import polars as pl
 
-    from curation.toxic_words import PATTERN, SEVERITY, severity_of
+    from curation.texts.toxic_words import PATTERN, SEVERITY, severity_of
 
     # The automaton knows no word boundaries and no plurals, but it is six times faster than the pattern.
     suspects = [word.split(" ")[0] for word in SEVERITY]

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from curation.candidates import ROWS, unscored, vectors_for
-from curation.k_means import k_means
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import best_first, chosen, enough, numbers
+from curation.subsets.candidates import ROWS, unscored, vectors_for
+from curation.subsets.k_means import k_means
+from curation.subsets.ranking import best_first, chosen, enough, numbers
 
 
 class ClusterQuota(Selector):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from curation.candidates import has_direction, others, unscored, vectors_for
 from curation.errors import OperatorError
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import best_first, chosen, enough, numbers
-from curation.repr_filter import repr_filter
+from curation.subsets.candidates import has_direction, others, unscored, vectors_for
+from curation.subsets.ranking import best_first, chosen, enough, numbers
+from curation.subsets.repr_filter import repr_filter
 
 if TYPE_CHECKING:
     import polars as pl

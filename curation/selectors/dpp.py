@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from curation.candidates import ROWS, quality_of, vectors_for
 from curation.errors import OperatorError
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import chosen, enough
+from curation.subsets.candidates import ROWS, quality_of, vectors_for
+from curation.subsets.ranking import chosen, enough
 
 NEAR = 1e-4
 """Of the squares of two vectors' lengths: squared distances below are computed again from the differences, because a

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from curation.candidates import vectors_for
-from curation.facility import Coverage, lazy_greedy
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import chosen
+from curation.subsets.candidates import vectors_for
+from curation.subsets.facility import Coverage, lazy_greedy
+from curation.subsets.ranking import chosen
 
 NEIGHBOURS = "Nearest samples that one can represent or be represented by; more is nearer to the dense optimum"
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from curation.errors import OperatorError, unknown
 from curation.operators import Pool, Selection, Selector, build, parted
-from curation.ranking import chosen, enough, numbers
+from curation.subsets.ranking import chosen, enough, numbers
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import chosen, enough
-from curation.tag_lists import TagLists, tag_lists
+from curation.subsets.ranking import chosen, enough
+from curation.subsets.tag_lists import TagLists, tag_lists
 
 
 class InstagDiverse(Selector):

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from curation.candidates import others, quality_of, vectors_for
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import chosen, enough
+from curation.subsets.candidates import others, quality_of, vectors_for
+from curation.subsets.ranking import chosen, enough
 
 NEAR = 1e-5
 """Of the square of the vectors' lengths: squared distances below are computed again from the differences, because a

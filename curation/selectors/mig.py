@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from curation.errors import OperatorError
-from curation.information_gain import Information, most_information
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import chosen, enough, numbers
-from curation.tag_lists import tag_lists
+from curation.subsets.information_gain import Information, most_information
+from curation.subsets.ranking import chosen, enough, numbers
+from curation.subsets.tag_lists import tag_lists
 
 
 class MIG(Selector):
@@ -44,7 +44,7 @@ class MIG(Selector):
         return (self.tags, self.score) if self.score else (self.tags,)
 
     def select(self, pool: Pool, budget: int) -> Selection:
-        from curation.tag_similarity import similarity
+        from curation.subsets.tag_similarity import similarity
 
         scores = self._scores(pool)
         measured = np.flatnonzero(np.isfinite(scores))

@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from curation.candidates import quality_of, vectors_for
-from curation.facility import Coverage, lazy_greedy
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import chosen, enough
 from curation.selectors.facility_location import NEIGHBOURS
+from curation.subsets.candidates import quality_of, vectors_for
+from curation.subsets.facility import Coverage, lazy_greedy
+from curation.subsets.ranking import chosen, enough
 
 
 class QDIT(Selector):

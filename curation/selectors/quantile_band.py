@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import chosen, enough, numbers, outside
+from curation.subsets.ranking import chosen, enough, numbers, outside
 
 
 class QuantileBand(Selector):

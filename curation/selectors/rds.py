@@ -9,7 +9,7 @@ from pydantic import Field
 
 from curation.errors import OperatorError
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import chosen
+from curation.subsets.ranking import chosen
 
 LISTED = 2**24
 """Candidates that are listed at a time, over all targets: 128 MiB of row numbers and cosines."""

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from curation.candidates import has_direction, others, unit, unscored, vectors_for
-from curation.k_means import k_means
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import best_first, chosen, enough, numbers
-from curation.repr_filter import ROUNDING, ROWS, Kept, nearest, repr_filter
+from curation.subsets.candidates import has_direction, others, unit, unscored, vectors_for
+from curation.subsets.k_means import k_means
+from curation.subsets.ranking import best_first, chosen, enough, numbers
+from curation.subsets.repr_filter import ROUNDING, ROWS, Kept, nearest, repr_filter
 
 PER_CLUSTER = 1000
 """Samples per cluster where no number of clusters is given; LAION-440M in 50,000 clusters has 8,800."""

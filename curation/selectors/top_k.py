@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import enough, numbers
+from curation.subsets.ranking import enough, numbers
 
 
 class TopK(Selector):

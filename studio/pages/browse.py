@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from curation.errors import WinnowError
-from curation.sql import quoted
+from curation.storage.sql import quoted
 from studio import forms
 from studio.pages import deciding, reading
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from curation.errors import WinnowError
 from curation.operators import build
-from curation.sql import literal, working
+from curation.storage.sql import literal, working
 from curation.vectors import embeddings
 from studio import forms
 from studio.performing import pairs

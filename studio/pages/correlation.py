@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from curation.sql import condition, quoted
+from curation.storage.sql import condition, quoted
 from studio.pages.corpus_state import corpus_state
 from studio.pages.distribution import numeric_scores
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from curation.sql import condition, quoted, score_table
+from curation.storage.sql import condition, quoted, score_table
 from studio import forms
 from studio.pages.outcomes import cut
 

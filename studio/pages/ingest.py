@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from curation.errors import IngestError, WinnowError
-from curation.feedback import RULE, FeedbackRules, rules_from
-from curation.fetching import FOLDER, is_remote, located
-from curation.reading import TEXTS, read_chunks
-from curation.rows import BrokenRow, Numbered
-from curation.shapes import MAPPABLE, columns_of, to_samples
-from curation.turns import Unreadable
+from curation.files.feedback import RULE, FeedbackRules, rules_from
+from curation.files.fetching import FOLDER, is_remote, located
+from curation.files.reading import TEXTS, read_chunks
+from curation.files.rows import BrokenRow, Numbered
+from curation.files.shapes import MAPPABLE, columns_of, to_samples
+from curation.files.turns import Unreadable
 from studio import fields, forms
 from studio.pages import reading
 

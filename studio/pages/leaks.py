@@ -136,7 +136,7 @@ Spans = Sequence[tuple[int, int]]
 
 def matched(corpus: Corpus, sample_id: str, question: str) -> tuple[str, str, Spans, Spans]:
     """The side of the sample that shares most with the question: its name, its text, what is marked in both."""
-    from curation.overlap import common_passages
+    from curation.texts.overlap import common_passages
 
     sample = corpus.sample(sample_id)
     shared = [

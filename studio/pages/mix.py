@@ -73,7 +73,7 @@ _FORMAT_HELP = (
 
 
 def _formats() -> list[str]:
-    from curation.formats import FORMATS
+    from curation.files.formats import FORMATS
 
     return list(FORMATS)
 

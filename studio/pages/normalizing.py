@@ -72,7 +72,7 @@ def _built(kind: type[Normalizer], options: list[str]) -> Normalizer | None:
 
 
 def _working(where: str | None) -> str:
-    from curation.sql import working
+    from curation.storage.sql import working
 
     return working(where)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from curation.sql import quoted, score_table
+from curation.storage.sql import quoted, score_table
 from studio import forms
 from studio.pages import deciding
 from studio.pages.conversations import conversation

@@ -9,7 +9,7 @@ import streamlit as st
 
 from curation import vectors
 from curation.errors import ModelError, WinnowError
-from curation.sql import working
+from curation.storage.sql import working
 from studio import forms
 from studio.pages import choosing, correlation, distribution
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from curation.corpus import Corpus
-    from curation.stored import ScoreRun
+    from curation.storage.stored import ScoreRun
 
 TEXTS = {"both": "Instruction and response", "instruction": "Instruction", "response": "Response"}
 LOOKED_AT = 50
@@ -107,7 +107,7 @@ def metadata_fields(corpus: Corpus) -> list[str]:
 
 def has_warm_up(corpus: Corpus) -> bool:
     """Whether the corpus has a small language model of its own."""
-    from curation.answer_losses import WARM_UP_FOLDER
+    from curation.language_models.answer_losses import WARM_UP_FOLDER
 
     return (corpus.path / WARM_UP_FOLDER / "config.json").is_file()
 

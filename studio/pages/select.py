@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from curation.sql import working
+from curation.storage.sql import working
 from studio import forms
 from studio.pages import choosing, comparison
 from studio.pages.distribution import both

@@ -42,7 +42,7 @@ def page() -> None:
 
 
 def _corpus(corpus: Corpus) -> None:
-    from curation.database import owner_of
+    from curation.storage.database import owner_of
 
     st.subheader("Corpus")
     st.code(str(corpus.path), language=None, wrap_lines=True)

@@ -16,8 +16,8 @@ from studio.pages.distribution import ROW_PIXELS, shortened, text_columns
 if TYPE_CHECKING:
     import polars as pl
 
-    from curation.calls import Totals
     from curation.corpus import Corpus
+    from curation.language_models.calls import Totals
 
 REJECTED = 100
 """Rejected outcomes in the table."""
@@ -115,7 +115,7 @@ def _calls(corpus: Corpus, run: str, counted: pl.DataFrame) -> None:
 
 def totals(corpus: Corpus, run: str) -> Totals | None:
     """What the calls of a run took; null where no call was ever kept."""
-    from curation.calls import CallStore
+    from curation.language_models.calls import CallStore
 
     path = corpus.path / "calls.sqlite"
     if not path.exists():

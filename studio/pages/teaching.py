@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from curation.corpus import Corpus
-    from curation.linear_head import HeldOut
     from curation.scorers.classifier import Classifier, Taught
+    from curation.texts.linear_head import HeldOut
 
 SHOWN = {
     "border": "Least sure",
@@ -119,7 +119,7 @@ def lesson(corpus: Corpus, classifier: Classifier) -> Lesson:
     import polars as pl
 
     from curation.scorers.classifier import train
-    from curation.sql import working
+    from curation.storage.sql import working
     from curation.vectors import vectors_of
 
     vectors = vectors_of(corpus, classifier.embedding)

@@ -111,7 +111,7 @@ def _suggested(mix: Path, base: str, method: str, adapter: str, options: list[st
 
 def _base_model(corpus: Corpus) -> tuple[str, str | None]:
     """The base model as the command takes it, and why it can't be used yet."""
-    from curation.answer_losses import WARM_UP_FOLDER
+    from curation.language_models.answer_losses import WARM_UP_FOLDER
 
     choice = st.segmented_control(
         "Base model",

@@ -12,9 +12,9 @@ from curation.corpus import Corpus
 from curation.embedding import add_vectors
 from curation.errors import CorpusError
 from curation.ingestion import ingest
-from curation.neighbours import Neighbours
 from curation.scorers.novelty import Novelty
 from curation.scoring import score
+from curation.subsets.neighbours import Neighbours
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_neighbours_in_cells_are_those_of_all_pairs(monkeypatch: pytest.MonkeyPa
     asked = there[::7] + 0.05 * rng.normal(size=(572, 16)).astype(np.float32)
     exact = Neighbours(there, len(there))
     exact.add(there)
-    monkeypatch.setattr("curation.neighbours.EXACT_UP_TO", 1000)
+    monkeypatch.setattr("curation.subsets.neighbours.EXACT_UP_TO", 1000)
     cells = Neighbours(there, len(there))
     cells.add(there[:1])
     assert cells.nearest(asked)[1].tolist() == [0] * len(asked)

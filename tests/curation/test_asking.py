@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import polars as pl
 import pytest
 
-from curation.asking import REFUSED, answers, why_failed
 from curation.errors import ModelError
-from curation.models import ChatRequest, Completion
+from curation.language_models.asking import REFUSED, answers, why_failed
+from curation.language_models.models import ChatRequest, Completion
 from curation.operators import NOT_REACHED, Scorer
 from curation.scorers import InsTag, Judge, RankedJudge
 from curation.scoring import score

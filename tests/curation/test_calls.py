@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from curation.calls import Attempt, CallStore, call_key
 from curation.errors import CorpusError
-from curation.models import ChatRequest
+from curation.language_models.calls import Attempt, CallStore, call_key
+from curation.language_models.models import ChatRequest
 
 HELLO = ChatRequest((("user", "Hello"),), {"temperature": 1.0, "max_tokens": 8})
 ANSWER = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}
@@ -74,7 +74,7 @@ def test_several_writers_lose_nothing(tmp_path):
 
 def test_what_was_recorded_survives_kill_9(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from curation.calls import Attempt, CallStore\n"
+        "import sys; from pathlib import Path; from curation.language_models.calls import Attempt, CallStore\n"
         "calls = CallStore(Path(sys.argv[1]))\n"
         "for n in range(10**9):\n"
         "    calls.record(Attempt('k', 'm', 'e', '{}', 'r', error=str(n)))\n"

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from curation.causal_lm import HuggingFaceCausalLM, fingerprint_of, load, open_causal_lm
 from curation.errors import ModelError
+from curation.language_models.causal_lm import HuggingFaceCausalLM, fingerprint_of, load, open_causal_lm
 from curation.warm_up import WarmUpSettings, warm_up
 
 CONVERSATIONS = [
@@ -53,7 +53,7 @@ def test_batched_losses_equal_one_forward_pass_per_row_in_input_order(tiny, lm, 
 
 
 def test_a_logits_budget_smaller_than_a_row_still_scores_every_row(tiny, lm, monkeypatch):
-    monkeypatch.setattr("curation.causal_lm.BATCH_LOGITS", 1)
+    monkeypatch.setattr("curation.language_models.causal_lm.BATCH_LOGITS", 1)
     found = lm.token_losses(SEQUENCES, STARTS)
     np.testing.assert_allclose(found[4], by_hand(tiny, SEQUENCES[4], STARTS[4]), atol=1e-5)
 

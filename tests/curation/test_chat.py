@@ -7,12 +7,12 @@ from email.utils import formatdate
 
 import pytest
 
-from curation.calls import CallStore, call_key
-from curation.chat import open_chat_model
-from curation.completions import completion_of, split_reasoning
-from curation.endpoints import Patience, redacted, retry_after
 from curation.errors import ModelError
-from curation.models import ChatRequest, Completion
+from curation.language_models.calls import CallStore, call_key
+from curation.language_models.chat import open_chat_model
+from curation.language_models.completions import completion_of, split_reasoning
+from curation.language_models.endpoints import Patience, redacted, retry_after
+from curation.language_models.models import ChatRequest, Completion
 from tests.synthesis.loopback import Loopback, refusal
 
 QUICK = Patience(first_wait_seconds=0.01, longest_wait_seconds=0.05, stall_seconds=5)
@@ -80,7 +80,7 @@ def test_every_attempt_is_a_row_with_tokens_and_the_reason_for_an_unknown_cost(c
 
 
 def test_a_cost_that_the_endpoint_reports_is_kept(calls):
-    from curation.completions import cost_of
+    from curation.language_models.completions import cost_of
 
     assert cost_of({"usage": {"cost": 0.002}}, "host", "m") == (0.002, None)
     assert cost_of({"usage": {}}, "host", "m")[0] is None
@@ -218,7 +218,7 @@ def test_openai_models_get_the_new_name_of_max_tokens(monkeypatch):
 
 
 def test_the_openai_key_does_not_travel_in_plain_text_over_a_network(monkeypatch):
-    from curation.chat import _key_for
+    from curation.language_models.chat import _key_for
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     keys = [_key_for(a) for a in ("http://127.0.0.1:1/v1", "https://host/v1", "http://host:8000/v1")]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.code_running import BOX, run_code
 from curation.errors import OperatorError
+from curation.texts.code_running import BOX, run_code
 from tests.data import shared
 
 ADD = "def add(a, b):\n    return a + b\n"
@@ -119,8 +119,8 @@ def test_half_of_a_character_in_an_error_can_be_stored():
 def test_a_process_that_does_not_start_says_nothing_about_the_code(
     monkeypatch: pytest.MonkeyPatch, program: str, seconds: float
 ):
-    monkeypatch.setattr("curation.code_running.sys.executable", program)
-    monkeypatch.setattr("curation.code_running.START_SECONDS", seconds)
+    monkeypatch.setattr("curation.texts.code_running.sys.executable", program)
+    monkeypatch.setattr("curation.texts.code_running.START_SECONDS", seconds)
     outcome = run_code(ADD, TEST)
     assert (outcome.passed, outcome.error_kind) == (False, "not started")
     assert outcome.detail.startswith("Python did not start")

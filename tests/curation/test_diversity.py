@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curation.diversity import (
+from curation.errors import OperatorError
+from curation.subsets.diversity import (
     compression_ratio,
     densities,
     distinct_ngrams,
@@ -18,8 +19,7 @@ from curation.diversity import (
     vendi,
     vendi_of_similarities,
 )
-from curation.errors import OperatorError
-from curation.tag_diversity import coverage, entropy
+from curation.subsets.tag_diversity import coverage, entropy
 from tests.data import shared
 
 CORNERS = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
@@ -79,7 +79,7 @@ def test_copies_in_the_reference_count_once() -> None:
 def test_novelsum_in_blocks_equals_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = normal(700, 200)
     whole = novelsum(vectors)
-    monkeypatch.setattr("curation.diversity.BLOCK_ENTRIES", 700 * 90)
+    monkeypatch.setattr("curation.subsets.diversity.BLOCK_ENTRIES", 700 * 90)
     assert novelsum(vectors) == pytest.approx(whole, rel=1e-7)
 
 

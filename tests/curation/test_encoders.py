@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from curation.causal_lm import HuggingFaceCausalLM, load
-from curation.encoders import LexicalEncoder, open_encoder
 from curation.errors import ModelError
-from curation.hidden_states import POOLINGS, PooledEncoder, token_weights
+from curation.language_models.causal_lm import HuggingFaceCausalLM, load
+from curation.language_models.encoders import LexicalEncoder, open_encoder
+from curation.language_models.hidden_states import POOLINGS, PooledEncoder, token_weights
 from tests.data import shared
 
 TEXTS = [

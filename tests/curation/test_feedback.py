@@ -7,11 +7,11 @@ import pytest
 
 from curation.corpus import Corpus
 from curation.errors import IngestError
-from curation.feedback import FeedbackRules, rules_from
+from curation.files.feedback import FeedbackRules, rules_from
+from curation.files.shapes import Unreadable, shape_of, to_samples
+from curation.files.verdicts import verdict
 from curation.ingestion import ingest
 from curation.sample import Sample
-from curation.shapes import Unreadable, shape_of, to_samples
-from curation.verdicts import verdict
 
 
 def user(text: str) -> dict:

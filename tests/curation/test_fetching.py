@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from curation import fetching
 from curation.errors import IngestError
-from curation.fetching import Located, fetched, located
+from curation.files import fetching
+from curation.files.fetching import Located, fetched, located
 
 ROWS = b"".join(json.dumps({"instruction": f"q{i}", "output": "a" * 50}).encode() + b"\n" for i in range(2000))
 
@@ -189,7 +189,7 @@ HUB_SCRIPT = """
 import sys
 from pathlib import Path
 from curation.errors import WinnowError
-from curation.fetching import located
+from curation.files.fetching import located
 try:
     for found in located(sys.argv[1], Path(sys.argv[2])):
         print(found.origin, found.path.relative_to(sys.argv[2]), found.path.stat().st_size)

@@ -3,11 +3,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from curation import finding
 from curation.corpus import Corpus
 from curation.deciding import drop, edit, tag
-from curation.finding import _changed
 from curation.sample import to_frame
+from curation.storage import finding
+from curation.storage.finding import _changed
 from tests.curation.samples import corpus_of, pair
 
 WATER = "(instruction ILIKE '%water%' OR response ILIKE '%water%')"

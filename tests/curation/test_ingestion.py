@@ -9,10 +9,10 @@ import zstandard
 
 from curation.corpus import Corpus
 from curation.errors import IngestError
+from curation.files.reading import read_chunks
+from curation.files.shapes import to_sample
 from curation.ingestion import ingest, one_ahead, plain_pairs
-from curation.reading import read_chunks
 from curation.sample import Message, to_frame
-from curation.shapes import to_sample
 from tests.data import shared
 
 ALPACA = {"instruction": "Add.", "input": "2 and 3", "output": "5"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from curation.judging import rationale_in, score_in, scores_in
+from curation.language_models.judging import rationale_in, score_in, scores_in
 
 
 @pytest.mark.parametrize(

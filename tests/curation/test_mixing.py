@@ -9,7 +9,7 @@ from curation.actions import undo
 from curation.corpus import Corpus
 from curation.deciding import edit
 from curation.errors import WinnowError
-from curation.formats import as_alpaca, as_messages, as_preference, as_prompt_completion, as_sharegpt
+from curation.files.formats import as_alpaca, as_messages, as_preference, as_prompt_completion, as_sharegpt
 from curation.ingestion import ingest
 from curation.mixing import build_mix, export, load_mix
 from curation.sample import Message, Sample, to_frame

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from curation import json_rows
 from curation.corpus import Corpus
 from curation.errors import IngestError
+from curation.files import json_rows
+from curation.files.reading import read_chunks
+from curation.files.rows import BrokenRow, Numbered
 from curation.ingestion import ingest
-from curation.reading import read_chunks
-from curation.rows import BrokenRow, Numbered
 from tests.data import shared
 
 ROWS = [{"instruction": f"q{i}", "turns": [{"n": i}], "output": f"a, [{i}] }}, {{"} for i in range(200)]
@@ -85,7 +85,7 @@ def test_numbers_over_64_bits_and_nan_stay_in_pieces(small_pieces: None, tmp_pat
 
 def test_memory_does_not_grow_with_an_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_rows, "WHOLE", 1 << 20)
-    monkeypatch.setattr("curation.reading.CHUNK_ROWS", 1000)
+    monkeypatch.setattr("curation.files.reading.CHUNK_ROWS", 1000)
 
     def peak(rows: int) -> int:
         element = json.dumps({"instruction": "q" * 1000, "output": "a" * 1000})
@@ -226,7 +226,7 @@ def test_json_in_a_text_file_is_json(tmp_path: Path) -> None:
 
 
 def test_a_text_too_long_for_one_document_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curation.reading.LONGEST_TEXT", 1000)
+    monkeypatch.setattr("curation.files.reading.LONGEST_TEXT", 1000)
     (tmp_path / "a.txt").write_text("line\n" * 1000)
     with pytest.raises(IngestError, match="too long for one document"):
         rows_of(tmp_path / "a.txt")

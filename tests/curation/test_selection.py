@@ -11,13 +11,13 @@ from curation.embedding import add_vectors
 from curation.errors import CorpusError, OperatorError
 from curation.names import checked_name
 from curation.operators import Pool, Selection, Selector
-from curation.ranking import chosen
 from curation.sample import to_frame
 from curation.scorers import Metadata
 from curation.scoring import score
 from curation.selection import hold_out, samples_in, select
 from curation.selectors import KCenter, Longest, Random, Stratified, Threshold, TopK
 from curation.selectors.k_center import farthest_first
+from curation.subsets.ranking import chosen
 from curation.vectors import store, vectors_of
 from tests.curation.samples import corpus_of, pair
 

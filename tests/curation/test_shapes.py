@@ -8,7 +8,7 @@ import pytest
 
 from curation.corpus import Corpus
 from curation.errors import IngestError
-from curation.formats import (
+from curation.files.formats import (
     FORMATS,
     as_alpaca,
     as_messages,
@@ -18,10 +18,10 @@ from curation.formats import (
     as_text,
     as_unpaired_preference,
 )
+from curation.files.reading import read_chunks
+from curation.files.shapes import Unreadable, columns_of, renamed, shape_of, to_sample, to_samples
 from curation.ingestion import ingest
-from curation.reading import read_chunks
 from curation.sample import Message, Sample
-from curation.shapes import Unreadable, columns_of, renamed, shape_of, to_sample, to_samples
 from tests.curation.samples import pair
 from tests.data import shared
 

@@ -3,7 +3,7 @@ from math import log
 import polars as pl
 import pytest
 
-from curation.tag_diversity import coverage, entropy
+from curation.subsets.tag_diversity import coverage, entropy
 
 
 def lists(*tags: list[str] | None) -> pl.Series:

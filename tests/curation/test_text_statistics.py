@@ -10,8 +10,8 @@ from math import isqrt
 import polars as pl
 import pytest
 
-from curation import text_statistics
-from curation.text_statistics import statistics_of
+from curation.texts import text_statistics
+from curation.texts.text_statistics import statistics_of
 from tests.data import shared
 
 

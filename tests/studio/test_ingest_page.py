@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from curation.corpus import Corpus
-from curation.rows import Numbered
+from curation.files.rows import Numbered
 from studio.pages import ingest as ingest_page
 from tests.studio.pages import opener
 

@@ -23,7 +23,7 @@ ROWS = 3000
 
 INGEST = """
 import sys
-from curation import reading
+from curation.files import reading
 from curation.corpus import Corpus
 from curation.ingestion import ingest
 reading.CHUNK_ROWS = 100

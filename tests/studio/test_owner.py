@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 from curation.corpus import Corpus
-from curation.database import Answers, Owner, owner_of
 from curation.errors import CorpusError
 from curation.ingestion import ingest
+from curation.storage.database import Answers, Owner, owner_of
 from tests.curation.samples import corpus_of, pair
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curation.models import Completion
+from curation.language_models.models import Completion
 from curation.sample import Sample
 from synthesis.synthesizer import Call, Outcome, Synthesizer
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from curation.models import Completion
+from curation.language_models.models import Completion
 from curation.sample import Message, Sample
 from synthesis.distill import Distill
 from tests.synthesis.samples import asked

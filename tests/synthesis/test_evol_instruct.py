@@ -6,7 +6,7 @@ import re
 import pytest
 
 from curation.errors import OperatorError
-from curation.models import Completion
+from curation.language_models.models import Completion
 from curation.operators import build
 from curation.sample import Message, Sample
 from synthesis.evol_instruct import OPERATIONS, EvolInstruct, evolved_text, evolving, verdict

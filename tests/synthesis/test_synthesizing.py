@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.calls import CallStore
 from curation.errors import CorpusError, ModelError, OperatorError
+from curation.language_models.calls import CallStore
 from synthesis import Distill, EvolInstruct, synthesize
 from tests.synthesis.loopback import Loopback, plausible, refusal
 from tests.synthesis.samples import SeededCorpus, asked

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from curation.corpus import Corpus
-from curation.encoders import open_encoder
 from curation.errors import WinnowError
+from curation.language_models.encoders import open_encoder
 from curation.selection import select
 from curation.selectors import Longest
 from tests.curation.samples import corpus_of, pair

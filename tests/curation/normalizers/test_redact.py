@@ -6,8 +6,8 @@ import pytest
 
 from curation.normalizers import Redact
 from curation.normalizers.redact import redacted
-from curation.personal_data import iban_holds, luhn_holds, resident_id_holds, spans
 from curation.sample import Message
+from curation.texts.personal_data import iban_holds, luhn_holds, resident_id_holds, spans
 from studio.demo_corpus import DEMO, FILES
 from tests.data import shared
 

@@ -7,8 +7,8 @@ import json
 import polars as pl
 import pytest
 
-from curation.equations import equations_in
 from curation.scorers import Arithmetic
+from curation.texts.equations import equations_in
 from tests.data import shared
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from curation.embedding import add_vectors
 from curation.errors import OperatorError
-from curation.linear_head import HeldOut, train_head
 from curation.scorers.classifier import Classifier, train
 from curation.scoring import score
+from curation.texts.linear_head import HeldOut, train_head
 from tests.curation.samples import corpus_of, pair
 
 

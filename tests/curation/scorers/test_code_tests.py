@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curation.code_answers import known_tests, program_of
 from curation.engines import checked
 from curation.scorers import CodeTests
+from curation.texts.code_answers import known_tests, program_of
 from tests.data import shared
 
 ADD = "def add(a, b):\n    return a + b\n"

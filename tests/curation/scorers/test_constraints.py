@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from curation.engines import checked
-from curation.instruction_constraints import constraints_in
 from curation.sample import Message, Sample, to_frame
 from curation.scorers import Constraints
+from curation.texts.instruction_constraints import constraints_in
 from tests.data import shared
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curation.benchmark_files import questions_of
 from curation.embedding import embed
 from curation.engines import checked
 from curation.errors import OperatorError
+from curation.files.benchmark_files import questions_of
 from curation.ingestion import ingest
 from curation.operators import build
-from curation.overlap import COMMON, KnownTexts, common_passages, words_of
 from curation.scorers import SCORERS, Contamination
 from curation.scoring import score
+from curation.texts.overlap import COMMON, KnownTexts, common_passages, words_of
 from studio.demo_corpus import DEMO
 from tests.curation.samples import corpus_of, pair
 from tests.data import shared

@@ -15,10 +15,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from curation.causal_lm import open_causal_lm
-from curation.digit_scores import digit_ids, exchanges, expected_digit
 from curation.engines import checked
 from curation.errors import ModelError
+from curation.language_models.causal_lm import open_causal_lm
+from curation.language_models.digit_scores import digit_ids, exchanges, expected_digit
 from curation.operators import Pool
 from curation.sample import Message, Sample, to_frame
 from curation.scorers.deita_complexity import DeitaComplexity

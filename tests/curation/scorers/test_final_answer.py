@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from curation.engines import checked
-from curation.final_answers import expected_answer, final_answer, same_answer
 from curation.scorers import FinalAnswer
+from curation.texts.final_answers import expected_answer, final_answer, same_answer
 from tests.data import shared
 
 

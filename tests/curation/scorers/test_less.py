@@ -11,10 +11,10 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from curation.causal_lm import load
 from curation.errors import WinnowError
-from curation.formats import as_messages
-from curation.gradients import AdapterGradients, Projection, checkpoints_of, preconditioned, tokens_of
+from curation.files.formats import as_messages
+from curation.language_models.causal_lm import load
+from curation.language_models.gradients import AdapterGradients, Projection, checkpoints_of, preconditioned, tokens_of
 from curation.sample import TURN_DETAILS, Message, Sample, to_frame
 from curation.scorers.less import Less, _tools, _turns
 from curation.scoring import score
@@ -193,7 +193,7 @@ def test_what_the_checkpoints_said_of_a_sample_is_kept_and_no_model_is_opened_fo
 ) -> None:
     scorer = Less(run=str(run), target_source="sums", dimensions=64).in_corpus(tmp_path)
     first = scorer.score(frame([*SUMS, *TALES]))
-    monkeypatch.setattr("curation.gradients.AdapterGradients", None)
+    monkeypatch.setattr("curation.language_models.gradients.AdapterGradients", None)
     assert scorer.score(frame([*SUMS, TALES[1]]))["less"].to_list() == first["less"].gather([0, 1, 2, 3, 5]).to_list()
 
 

@@ -14,7 +14,7 @@ from curation.operators import build
 from curation.sample import Message, Sample, to_frame
 from curation.scorers.near_duplicate import NearDuplicate
 from curation.scoring import score
-from curation.shingles import band_keys, shingle_sets, string_hashes
+from curation.texts.shingles import band_keys, shingle_sets, string_hashes
 from studio.demo_corpus import DEMO, FILES
 from tests.curation.samples import corpus_of, pair
 from tests.data import shared

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from curation.causal_lm import load
+from curation.language_models.causal_lm import load
 from curation.sample import Message, Sample, to_frame
 from curation.scorers.perplexity import Perplexity
 from tests.data import shared

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from curation.answer_losses import in_chunks
-from curation.causal_lm import open_causal_lm
+from curation.language_models.answer_losses import in_chunks
+from curation.language_models.causal_lm import open_causal_lm
 from curation.sample import Message, Sample, to_frame
 from curation.scorers.s_ifd import SelectiveIFD, threshold
 from curation.scoring import score
@@ -94,7 +94,7 @@ def test_samples_added_later_move_the_percentile_and_what_was_read_is_kept(model
 
 
 def test_a_killed_run_reads_again_only_the_chunk_it_died_in(monkeypatch, tmp_path):
-    monkeypatch.setattr("curation.answer_losses.CHUNK_ROWS", 2)
+    monkeypatch.setattr("curation.language_models.answer_losses.CHUNK_ROWS", 2)
     batch = pl.DataFrame({"id": list("abcde"), "n": range(5)})
     read: list[str] = []
 

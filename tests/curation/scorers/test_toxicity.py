@@ -11,7 +11,7 @@ import pytest
 
 from curation.errors import ModelError
 from curation.scorers import Toxicity
-from curation.text_classifier import label_index
+from curation.texts.text_classifier import label_index
 
 RUDE, OBSCENE, SLUR = (codecs.decode(word, "rot13") for word in ("vqvbg", "ohyyfuvg", "jrgonpx"))
 ABUSE_ZH = "\u738b\u516b\u86cb"

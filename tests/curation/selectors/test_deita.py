@@ -6,8 +6,8 @@ import pytest
 
 from curation.errors import OperatorError
 from curation.operators import Pool
-from curation.repr_filter import repr_filter
 from curation.selectors import Deita
+from curation.subsets.repr_filter import repr_filter
 from tests.data import shared
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curation.facility import Coverage, nearest_rows
 from curation.operators import Pool
 from curation.selectors import FacilityLocation
+from curation.subsets.facility import Coverage, nearest_rows
 
 
 def pool(vectors: np.ndarray) -> Pool:
@@ -84,7 +84,7 @@ def test_gains_are_what_the_coverage_grows_by() -> None:
 
 def test_what_an_index_did_not_find_does_not_stand_for_the_first_row(monkeypatch: pytest.MonkeyPatch) -> None:
     found = np.array([[1, 0.9], [1, 0.9], [1, 0]], np.float32), np.array([[0, 1], [1, 0], [0, -1]], np.int32)
-    monkeypatch.setattr("curation.facility.nearest_rows", lambda vectors, count: found)
+    monkeypatch.setattr("curation.subsets.facility.nearest_rows", lambda vectors, count: found)
     coverage = Coverage(np.eye(3, dtype=np.float32), 2)
     assert coverage.gains().tolist() == pytest.approx([2.9, 1.9, 0])
     coverage.add(0)
@@ -93,7 +93,7 @@ def test_what_an_index_did_not_find_does_not_stand_for_the_first_row(monkeypatch
 
 def test_rows_that_an_inverted_file_does_not_find_have_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, number in (("EXACT_UP_TO", 10), ("TRAINED_ON", 20), ("CELLS_LOOKED_AT", 1)):
-        monkeypatch.setattr(f"curation.facility.{name}", number)
+        monkeypatch.setattr(f"curation.subsets.facility.{name}", number)
     vectors = np.repeat(np.eye(4), 50, axis=0) + 0.01 * np.random.default_rng(0).normal(size=(200, 4))
     similarity, places = nearest_rows(vectors.astype(np.float32), 190)
     assert (places == -1).any()

@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 from scipy.sparse import coo_matrix, csr_matrix, eye
 
-from curation import information_gain
 from curation.errors import OperatorError
-from curation.information_gain import Information, most_information, objective, spreading
 from curation.operators import Pool
 from curation.selectors.mig import MIG
-from curation.tag_lists import tag_lists
-from curation.tag_similarity import similarity
+from curation.subsets import information_gain
+from curation.subsets.information_gain import Information, most_information, objective, spreading
+from curation.subsets.tag_lists import tag_lists
+from curation.subsets.tag_similarity import similarity
 from tests.data import shared
 
 

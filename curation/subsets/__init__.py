@@ -1,0 +1,1 @@
+"""What the selectors and the comparison are built of: rankings, coverage, clusters, tags, diversity."""
