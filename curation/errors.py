@@ -47,6 +47,10 @@ class ModelError(WinnowError):
     """A model could not be opened, or it answered something that can't be used."""
 
 
+class BudgetError(WinnowError):
+    """What may be spent is spent; what was paid for is kept."""
+
+
 class CorpusError(WinnowError):
     """The corpus does not hold what was asked of it, or can't be opened."""
 

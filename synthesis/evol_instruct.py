@@ -13,7 +13,7 @@ from curation.language_models.models import ChatRequest, Completion
 from curation.operators import parted
 from curation.sample import Message, Sample
 from synthesis.elimination import EVOLUTION_RULES, first_violation, prompt_leak, same_text, unusable
-from synthesis.prompting import fill
+from synthesis.prompting import Prompts
 from synthesis.synthesizer import Call, Outcome, Steps, Synthesizer
 
 Operation = Literal["add_constraints", "deepen", "concretize", "increase_reasoning", "complicate_input", "in_breadth"]
@@ -74,7 +74,11 @@ class EvolInstruct(Synthesizer):
         operation = rng.choice(self.operations)
         system = tuple(m for m in sample.messages if m.role == "system")
         metadata: dict[str, Any] = {"operation": operation, "round": number}
-        calls = [Call("evolve", self._request(evolving(operation, current, self.max_added_words, rng), number))]
+        calls = [
+            Call(
+                "evolve", self._request(evolving(self._prompts, operation, current, self.max_added_words, rng), number)
+            )
+        ]
         completion = yield calls[0]
         evolved = evolved_text(completion.text or "")
         turns = (*system, Message("user", evolved))
@@ -86,7 +90,7 @@ class EvolInstruct(Synthesizer):
         if violation := self._failed(evolved, current, completion):
             return outcome(violation)
         if self.judge_gain:
-            calls.append(Call("judge", self._verdict_request(current, evolved)))
+            calls.append(Call("judge", self._verdict_request(current, evolved), role="judge"))
             metadata["verdict"] = verdict((yield calls[-1]).text or "")
             if metadata["verdict"] == "equal":
                 return outcome(("no-information-gain", "judged equal to the instruction it came from"))
@@ -113,16 +117,16 @@ class EvolInstruct(Synthesizer):
         return ChatRequest(tuple((m.role, m.content) for m in turns), parameters, sample_index=number - 1)
 
     def _verdict_request(self, first: str, second: str) -> ChatRequest:
-        text = fill("equality", first=first, second=second)
+        text = self.fill("equality", first=first, second=second)
         return ChatRequest((("user", text),), {"temperature": 0.0, "max_tokens": self.max_tokens})
 
 
-def evolving(operation: Operation, instruction: str, max_added_words: int, rng: random.Random) -> str:
+def evolving(prompts: Prompts, operation: Operation, instruction: str, max_added_words: int, rng: random.Random) -> str:
     """The prompt that evolves an instruction."""
     if operation == "in_breadth":
-        return fill("in_breadth", instruction=instruction)
-    how = fill(operation, input_format=rng.choice(INPUT_FORMATS))
-    return fill("in_depth", operation=how, max_added_words=max_added_words, instruction=instruction)
+        return prompts.fill("in_breadth", instruction=instruction)
+    how = prompts.fill(operation, input_format=rng.choice(INPUT_FORMATS))
+    return prompts.fill("in_depth", operation=how, max_added_words=max_added_words, instruction=instruction)
 
 
 def evolved_text(reply: str) -> str:

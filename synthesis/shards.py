@@ -5,6 +5,7 @@ Order makes a killed and resumed run equal to an uninterrupted one, down to whic
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -12,11 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from curation.language_models.calls import call_key
-from curation.sample import Sample, to_frame
-from synthesis.synthesizer import Outcome
+from curation.sample import Sample, from_row, to_frame
+from synthesis.acceptance import Gate
+from synthesis.synthesizer import Call, Outcome
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+OWN_SEED = "own_seed"
+"""Metadata of a seed sample that a synthesizer made up: it is no parent, as it is in no corpus."""
 
 
 class Taker(Protocol):
@@ -35,18 +41,33 @@ class Maker:
     operator: str
     """JSON of the synthesizer and its model."""
     model: str
+    judge: str
+    """The same as the model where no other judges."""
+
+    def key(self, call: Call) -> str:
+        """Under which a call stands in `calls.sqlite`."""
+        return call_key(self.judge if call.role == "judge" else self.model, call.request)
 
 
 class Shards:
     """Collects outcomes and hands them over, a shard at a time."""
 
-    def __init__(self, folder: Path, taker: Taker, run: str, maker: Maker) -> None:
+    def __init__(self, folder: Path, taker: Taker, run: str, maker: Maker, gate: Gate, keep_made: bool) -> None:
         self.folder = folder
         self.added = 0
         self.duplicates = 0
         self.accepted = 0
         """Outcomes of this command that no rule rejected, handed over or not."""
         self.rejected: Counter[str] = Counter()
+        self.made: list[Sample] = []
+        """Accepted samples of all commands of the run, in order, if they are to be kept."""
+        self.first_rejected: tuple[str, str, str] | None = None
+        """Rule, what it saw, and text of the run's first outcome that was rejected."""
+        self.any_accepted = False
+        """Whether any command of the run accepted an outcome."""
+        self.rejected_of_run = 0
+        self._gate = gate
+        self._keeps_made = keep_made
         self._taker = taker
         self._run = run
         self._maker = maker
@@ -64,7 +85,8 @@ class Shards:
         for path in self._files():
             outcomes = pl.read_parquet(path)
             self._hand_over(path.stem, outcomes)
-            done.update(outcomes["parents"].list.first().to_list())
+            self._gate.remember(outcomes.filter(pl.col("rejected_by").is_null()))
+            done.update(seed_ids(outcomes))
         return done
 
     def expect(self, seeds: int, per_shard: int) -> None:
@@ -74,15 +96,24 @@ class Shards:
     def finish(self, position: int, sample: Sample, outcomes: list[Outcome] | None) -> None:
         """Take the outcomes of the seed sample at `position` (null: it failed); write every shard that is complete."""
         self._waiting[position] = [(sample, outcome) for outcome in outcomes or ()]
-        for outcome in outcomes or ():
-            self.accepted += outcome.rejected_by is None
-            self.rejected.update([outcome.rejected_by] if outcome.rejected_by else [])
+        self._count(self._waiting[position], 1)
         while self._next < self._total:
             shard = range(self._next, min(self._next + self._size, self._total))
             if not all(p in self._waiting for p in shard):
                 return
-            self._write([pair for p in shard for pair in self._waiting.pop(p)])
+            found = [pair for p in shard for pair in self._waiting.pop(p)]
+            passed = self._gate.passed(found)
+            self._count(found, -1)
+            self._count(passed, 1)
+            self._write(passed)
             self._next = shard.stop
+
+    def _count(self, pairs: list[tuple[Sample, Outcome]], sign: int) -> None:
+        for _, outcome in pairs:
+            if outcome.rejected_by is None:
+                self.accepted += sign
+            else:
+                self.rejected[outcome.rejected_by] += sign
 
     def _write(self, pairs: list[tuple[Sample, Outcome]]) -> None:
         if not pairs:
@@ -95,6 +126,14 @@ class Shards:
         self._hand_over(name, outcomes)
 
     def _hand_over(self, shard: str, outcomes: pl.DataFrame) -> None:
+        for row in outcomes.iter_rows(named=True):
+            if row["rejected_by"] is None:
+                self.any_accepted = True
+                self.made += [from_row(row)] if self._keeps_made else []
+                continue
+            self.rejected_of_run += 1
+            found = row["rejected_by"], row["detail"] or "", row["response"] or row["instruction"]
+            self.first_rejected = self.first_rejected or found
         added, duplicates = self._taker.add_outcomes(self._run, shard, outcomes)
         self.added += added
         self.duplicates += duplicates
@@ -113,13 +152,20 @@ class Shards:
 
     def _sample(self, seed: Sample, outcome: Outcome) -> Sample:
         """The new sample with its provenance, which a synthesizer so can't forget."""
-        keys = {call.step: call_key(self._maker.model, call.request) for call in outcome.calls}
+        keys = {call.step: self._maker.key(call) for call in outcome.calls}
+        in_corpus = not seed.metadata.get(OWN_SEED)
         return Sample(
             messages=outcome.messages,
             rejected=outcome.rejected,
             shape="messages" if outcome.rejected is None else "preference",
             source=f"synthesis/{self._maker.name}",
-            parents=(seed.id,),
+            parents=outcome.parents or ((seed.id,) if in_corpus else ()),
+            label=outcome.label,
             operator=self._maker.operator,
             metadata={**outcome.metadata, "seed_id": seed.id, "calls": keys},
         )
+
+
+def seed_ids(outcomes: pl.DataFrame) -> set[str]:
+    """Ids of the seed samples that a shard's outcomes came from."""
+    return {json.loads(metadata)["seed_id"] for metadata in outcomes["metadata"]}

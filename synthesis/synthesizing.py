@@ -13,51 +13,20 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
-from curation.errors import CorpusError, ModelError, OperatorError, WinnowError
+from curation.errors import BudgetError, ModelError, OperatorError, WinnowError
 from curation.language_models.calls import CallStore
 from curation.language_models.chat import KeptChat, open_chat_model
+from curation.language_models.models import Completion
 from curation.progress import Progress, silent
-from curation.sample import Sample, from_row
-from curation.storage.sql import working
+from curation.sample import Message, Sample
+from synthesis.acceptance import Acceptance
+from synthesis.drawing import Samples, draw
 from synthesis.shards import Maker, Shards
-from synthesis.synthesizer import Outcome, Steps, Synthesizer
-
-if TYPE_CHECKING:
-    import polars as pl
+from synthesis.synthesizer import Call, Outcome, Steps, Synthesizer
 
 FAILURES_IN_A_ROW = 20
 """After so many failed seed samples without one that came through, something is wrong with all of them."""
-IDS_PER_QUERY = 500
-
-
-class Samples(Protocol):
-    """What synthesis asks of a corpus."""
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        ...
-
-    def frame(
-        self,
-        columns: Sequence[str] | None = None,
-        *,
-        where: str | None = None,
-        order: str | None = None,
-        limit: int | None = None,
-    ) -> pl.DataFrame:
-        """Samples as rows."""
-        ...
-
-    def synthesis_run(self, run: str, operator: str, model: str) -> None:
-        """Record a run; doing it twice changes nothing."""
-        ...
-
-    def add_outcomes(self, run: str, shard: str, outcomes: pl.DataFrame) -> tuple[int, int]:
-        """Take a shard once; how many accepted samples were new and how many were known."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -92,6 +61,10 @@ class SynthesizeReport:
     """Why the cost is null."""
     first_failure: str | None = None
     """What happened to the first seed sample that failed."""
+    judge: str | None = None
+    """Who judged, where it was not the model itself."""
+    stopped: str | None = None
+    """Why seed samples are left that nobody was asked about; the same command goes on with them."""
 
 
 def synthesize(
@@ -99,6 +72,8 @@ def synthesize(
     synthesizer: Synthesizer,
     model_spec: str,
     *,
+    judge_spec: str | None = None,
+    acceptance: Acceptance | None = None,
     where: str | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -110,77 +85,70 @@ def synthesize(
 
     Args:
         corpus: where the seed samples come from and the outcomes go.
-        synthesizer: what to do with a seed sample.
+        synthesizer: what to do with a seed sample; the corpus' own wording of its prompts is used.
         model_spec: who answers (see `curation.language_models.chat`).
+        judge_spec: who judges; the same model when null.
+        acceptance: what an outcome must be like; without one the synthesizer's own rules are all.
         where: a SQL condition for seed samples; samples made by synthesis are never seed samples.
         limit: seed samples at most.
         seed: random seed of the draw and of every choice a synthesizer makes.
-        concurrency: calls in flight at most.
+        concurrency: calls in flight at most, for each of the two models.
         progress: told after every seed sample.
         folder: where the shards lie; `jobs/synthesize-RUN` in the corpus when null.
 
     Raises:
-        OperatorError: limit or concurrency below 1.
+        OperatorError: limit or concurrency below 1, or a prompt of the corpus has other gaps.
         CorpusError: no seed sample meets the condition.
-        ModelError: the model can't be opened, refuses every call, or let every seed sample fail.
+        ModelError: a model can't be opened, refuses every call, or let every seed sample fail; or nothing that it wrote
+            was accepted.
     """
     for name, value in (("limit", limit), ("concurrency", concurrency)):
         if value is not None and value < 1:
             raise OperatorError(f"{name} is {value}.", fix=f"give a {name} of 1 or more")
+    synthesizer = synthesizer.with_prompts(corpus.path / "prompts")
+    acceptance = acceptance or Acceptance()
     with CallStore(corpus.path / "calls.sqlite") as calls:
         before = calls.last()
         chat = open_chat_model(model_spec, calls=calls, concurrency=concurrency)
-        run = chat.run = run_name(synthesizer, chat.model, seed, where, limit)
-        maker = Maker(synthesizer.name, made_by(synthesizer, chat.model), chat.model)
-        corpus.synthesis_run(run, maker.operator, chat.model)
-        shards = Shards(folder or corpus.path / "jobs" / f"synthesize-{run}", corpus, run, maker)
-        done = shards.take_finished()
+        judge = open_chat_model(judge_spec, calls=calls, concurrency=concurrency) if judge_spec else chat
+        run = run_name(synthesizer, chat.model, judge.model, acceptance, seed, where, limit)
+        chat.run = judge.run = run
+        operator = made_by(synthesizer, chat.model, judge.model, acceptance)
+        corpus.synthesis_run(run, operator, chat.model)
         seeds = draw(corpus, synthesizer, where, limit, seed)
+        maker = Maker(synthesizer.name, operator, chat.model, judge.model)
+        place = folder or corpus.path / "jobs" / f"synthesize-{run}"
+        shards = Shards(place, corpus, run, maker, acceptance.gate(corpus, seeds), synthesizer.in_rounds)
+        done = shards.take_finished()
         todo = [sample for sample in seeds if sample.id not in done]
-        work = _Work(synthesizer, chat, seed, shards, progress, _Tally(len(seeds), len(seeds) - len(todo)))
+        tally = _Tally(len(seeds), len(seeds) - len(todo))
+        work = _Work(synthesizer, acceptance, chat, judge, seeds, seed, shards, progress, tally)
         asyncio.run(work.all(todo, workers=2 * concurrency))
         return work.report(run, calls, before)
 
 
-def run_name(synthesizer: Synthesizer, model: str, seed: int, where: str | None, limit: int | None) -> str:
-    """12 hex digits: equal commands, equal run, wherever the model is served."""
-    named = json.dumps([synthesizer.spec(), model, seed, where, limit], sort_keys=True, ensure_ascii=False)
+def run_name(
+    synthesizer: Synthesizer,
+    model: str,
+    judge: str,
+    acceptance: Acceptance,
+    seed: int,
+    where: str | None,
+    limit: int | None,
+) -> str:
+    """12 hex digits: equal commands, equal run, wherever the models are served."""
+    operator = made_by(synthesizer, model, judge, acceptance)
+    named = json.dumps([operator, seed, where, limit], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(named.encode()).hexdigest()[:12]
 
 
-def made_by(synthesizer: Synthesizer, model: str) -> str:
+def made_by(synthesizer: Synthesizer, model: str, judge: str, acceptance: Acceptance) -> str:
     """The operator JSON of the samples it makes."""
-    return json.dumps({**synthesizer.spec(), "model": model}, sort_keys=True, ensure_ascii=False)
-
-
-def draw(corpus: Samples, synthesizer: Synthesizer, where: str | None, limit: int | None, seed: int) -> list[Sample]:
-    """Seed samples in the order of a hash of their id and the random seed: more of them never reorders the first.
-
-    Raises:
-        CorpusError: there is none.
-    """
-    ingested = "root IN (SELECT id FROM samples WHERE operator IS NULL)"  # in whatever version
-    condition = f"{working(where)} AND {ingested} AND NOT held_out AND instruction <> ''"
-    ids = corpus.frame(["id"], where=condition)["id"].to_list()
-    ids.sort(key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest())
-    chosen: list[Sample] = []
-    for start in range(0, len(ids), IDS_PER_QUERY):
-        chosen += [s for s in _load(corpus, ids[start : start + IDS_PER_QUERY]) if synthesizer.suits(s)]
-        if limit is not None and len(chosen) >= limit:
-            break
-    if not chosen:
-        raise CorpusError(
-            f"No sample {'of those where ' + where if where else 'of this corpus'} can be a seed sample of "
-            f"{synthesizer.name} (it needs an instruction and must not be made by synthesis).",
-            fix="give another --where, or ingest instructions first",
-        )
-    return chosen[:limit]
-
-
-def _load(corpus: Samples, ids: list[str]) -> list[Sample]:
-    listed = ", ".join(f"'{i}'" for i in ids)
-    rows = {row["id"]: row for row in corpus.frame(where=f"id IN ({listed})").iter_rows(named=True)}
-    return [from_row(rows[i]) for i in ids]
+    made = {**synthesizer.spec(), "model": model}
+    made |= {"judge": judge} if judge != model else {}
+    rules = acceptance.model_dump(mode="json", exclude_defaults=True)
+    made |= {"acceptance": rules} if rules else {}
+    return json.dumps(made, sort_keys=True, ensure_ascii=False)
 
 
 @dataclass
@@ -192,6 +160,9 @@ class _Tally:
     cached_calls: int = 0
     failures: list[str] = field(default_factory=list)
     failures_in_a_row: int = 0
+    refusals: int = 0
+    """Requests in a row that the endpoint would refuse again."""
+    stopped: str | None = None
 
 
 @dataclass
@@ -199,7 +170,10 @@ class _Work:
     """One command's work on a run."""
 
     synthesizer: Synthesizer
+    acceptance: Acceptance
     chat: KeptChat
+    judge: KeptChat
+    seeds: Sequence[Sample]
     seed: int
     shards: Shards
     progress: Progress
@@ -207,43 +181,105 @@ class _Work:
 
     async def all(self, todo: list[Sample], workers: int) -> None:
         """Every seed sample, as many at once as there are workers; one that waits for its endpoint blocks none."""
-        self.shards.expect(len(todo), self.synthesizer.seeds_per_shard)
-        queue = iter(enumerate(todo))
+        size = self.synthesizer.seeds_per_shard
+        self.shards.expect(len(todo), size)
+        step = size if self.synthesizer.in_rounds else max(1, len(todo))
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(workers, len(todo))):
-                    group.create_task(self._worker(queue))
+            for start in range(0, len(todo), step):
+                self.synthesizer = self.synthesizer.among(self.seeds, self.shards.made)
+                await self._side_by_side(start, todo[start : start + step], workers)
         except ExceptionGroup as stopped:
             # Not `except*`: what is raised inside one is wrapped in a group again.
             known = stopped.subgroup(WinnowError)
             raise (known or stopped).exceptions[0] from None
         finally:
             await self.chat.close()
+            await self.judge.close()
         if self.tally.failures and len(self.tally.failures) == self.tally.seeds:
             raise self._stop(f"None of the {self.tally.seeds} seed samples came through")
+        if not self.tally.stopped and not self.tally.failures:
+            self._check_some_accepted()
+
+    async def _side_by_side(self, start: int, samples: list[Sample], workers: int) -> None:
+        queue = iter(enumerate(samples, start))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(workers, len(samples))):
+                group.create_task(self._worker(queue))
 
     async def _worker(self, queue: Iterator[tuple[int, Sample]]) -> None:
         for position, sample in queue:
-            steps = self.synthesizer.steps(sample, self.synthesizer.random_state(sample, self.seed))
-            outcomes = await self._answered(steps)
+            if self.tally.stopped:
+                return
+            try:
+                outcomes = await self._answered(sample)
+            except BudgetError as spent:
+                # What others wait for is paid for already: they go on until they would have to pay again.
+                self.tally.stopped = str(spent)
+                return
             self.shards.finish(position, sample, outcomes)
             self._count(failed=outcomes is None)
 
-    async def _answered(self, steps: Steps) -> list[Outcome] | None:
+    def _steps(self, sample: Sample) -> Steps:
+        outcomes = yield from self.synthesizer.steps(sample, self.synthesizer.random_state(sample, self.seed))
+        return (yield from self.acceptance.checked(sample, outcomes))
+
+    async def _answered(self, sample: Sample) -> list[Outcome] | None:
         """Make the calls that the steps yield; null when one of them failed."""
+        steps = self._steps(sample)
         try:
-            call = next(steps)
+            asked = next(steps)
             while True:
-                completion = await self.chat.complete(call.request)
-                if completion.error is not None:
-                    self.tally.failures.append(f"{call.step}: {completion.error}")
-                    return None
-                self.tally.calls += not completion.cached
-                self.tally.cached_calls += completion.cached
-                call = steps.send(completion)
+                calls = (asked,) if isinstance(asked, Call) else asked
+                completions = await self._completed(calls)
+                for call, completion in zip(calls, completions, strict=True):
+                    if completion.error is not None and completion.refused:
+                        self._count_refusal(completion.error)
+                        return [_refused(sample, call, completion.error)]
+                    if completion.error is not None:
+                        self.tally.failures.append(f"{call.step}: {completion.error}")
+                        return None
+                self.tally.refusals = 0
+                asked = steps.send(completions[0] if isinstance(asked, Call) else completions)
         except StopIteration as end:
             outcomes: list[Outcome] = end.value
             return outcomes
+
+    async def _completed(self, calls: Sequence[Call]) -> list[Completion]:
+        """The completions of calls that are made at once; all are waited for, even when one may not be paid."""
+        asked = ((self.judge if call.role == "judge" else self.chat).complete(call.request) for call in calls)
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        completions = []
+        for completion in found:
+            if isinstance(completion, BaseException):
+                raise completion
+            self.tally.calls += completion.error is None and not completion.cached
+            self.tally.cached_calls += completion.cached
+            completions.append(completion)
+        return completions
+
+    def _count_refusal(self, error: str) -> None:
+        """Too long is a sample by itself; many in a row are about how they are asked."""
+        self.tally.refusals += 1
+        if self.tally.refusals >= FAILURES_IN_A_ROW:
+            raise ModelError(
+                f"{FAILURES_IN_A_ROW} requests in a row were refused; the last: {error}",
+                fix="change the parameter that it names, or choose another model",
+            )
+
+    def _check_some_accepted(self) -> None:
+        """A run of which nothing is left has failed, whatever the status codes were.
+
+        Raises:
+            ModelError: nothing was accepted, by this command or those before it.
+        """
+        if self.shards.first_rejected is None or self.shards.any_accepted:
+            return
+        rule, detail, text = self.shards.first_rejected
+        raise ModelError(
+            f"None of {self.shards.rejected_of_run:,} outcomes was accepted; the first by {rule!r} ({detail}); it is "
+            f"{' '.join(text.split())[:300]!r}.",
+            fix="read the rejected ones on the page Synthesize, then change the parameter, the prompt or the model",
+        )
 
     def _count(self, failed: bool) -> None:
         tally = self.tally
@@ -273,7 +309,7 @@ class _Work:
             resumed=self.tally.resumed,
             accepted=self.shards.added,
             duplicates=self.shards.duplicates,
-            rejected=dict(sorted(self.shards.rejected.items())),
+            rejected={rule: n for rule, n in sorted(self.shards.rejected.items()) if n},
             failed=len(self.tally.failures),
             calls=self.tally.calls,
             cached_calls=self.tally.cached_calls,
@@ -282,4 +318,13 @@ class _Work:
             cost_usd=spent.cost_usd,
             cost_reason=spent.cost_reason,
             first_failure=self.tally.failures[0] if self.tally.failures else None,
+            judge=self.judge.model if self.judge is not self.chat else None,
+            stopped=self.tally.stopped,
         )
+
+
+def _refused(sample: Sample, call: Call, error: str) -> Outcome:
+    """What the endpoint would refuse again, such as what is too long for it, is settled."""
+    asked = call.request.prompt or (call.request.messages[-1][1] if call.request.messages else "")
+    turns = sample.messages or (Message("user", asked),)
+    return Outcome(turns, (call,), rejected_by="refused", detail=error)

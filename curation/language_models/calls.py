@@ -53,11 +53,12 @@ FROM calls WHERE run = ? AND rowid > ? AND error IS NULL
 
 def rendered(model: str, request: ChatRequest) -> str:
     """Canonical JSON of all that an answer depends on; no address, key, run or retry policy is in it."""
+    messages = [{"role": role, "content": content} for role, content in request.messages]
     asked = {
         "v": 1,
-        "api": "chat",
+        "api": "chat" if request.prompt is None else "completions",
         "model": model,
-        "messages": [{"role": role, "content": content} for role, content in request.messages],
+        **({"messages": messages} if request.prompt is None else {"prompt": request.prompt}),
         "parameters": {name: value for name, value in request.parameters.items() if value is not None},
         "sample_index": request.sample_index,
     }

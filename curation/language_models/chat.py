@@ -187,11 +187,11 @@ class Replay:
 
     async def respond(self, request: ChatRequest, note: Note) -> dict[str, Any]:
         """The first line that matches."""
-        conversation = "\n".join(content for _, content in request.messages)
+        conversation = request.prompt or "\n".join(content for _, content in request.messages)
         for contains, reply in self._lines:
             if all(text in conversation for text in contains):
                 return {"choices": [{"message": {"content": reply}, "finish_reason": "stop"}]}
-        last = re.sub(r"\s+", " ", request.messages[-1][1] if request.messages else "").strip()
+        last = re.sub(r"\s+", " ", request.messages[-1][1] if request.messages else conversation).strip()
         reason = f"{self.path.name} holds no reply to: …{last[-80:]}"
         note(reason)
         raise GaveUpError(reason)

@@ -36,7 +36,7 @@ def split_reasoning(content: str) -> tuple[str, str | None]:
 def completion_of(response: dict[str, Any]) -> Completion:
     """The completion that a raw response holds; reasoning from its own field or from tags in the text."""
     choice = response["choices"][0]
-    message = choice["message"]
+    message = choice["message"] if "message" in choice else {"content": choice["text"]}  # Completions
     text, tagged = split_reasoning(_content(message.get("content")))
     own = message.get("reasoning") or message.get("reasoning_content")
     usage = response.get("usage") or {}

@@ -90,7 +90,8 @@ class Served:
         while True:
             try:
                 async with self._slots:
-                    response = await self._client.post("/chat/completions", cast_to=object, body=self._body(request))
+                    path = "/chat/completions" if request.prompt is None else "/completions"
+                    response = await self._client.post(path, cast_to=object, body=self._body(request))
                 checked = _checked(response)
                 self._answered = time.monotonic()
                 return checked
@@ -115,6 +116,8 @@ class Served:
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         body: dict[str, Any] = {name: value for name, value in request.parameters.items() if value is not None}
+        if request.prompt is not None:
+            return {"model": self._model, "prompt": request.prompt, **body}
         if self._official and "max_tokens" in body:  # OpenAI's reasoning models refuse the old name
             body["max_completion_tokens"] = body.pop("max_tokens")
         messages = [{"role": role, "content": content} for role, content in request.messages]
@@ -182,7 +185,8 @@ def _checked(response: object) -> dict[str, Any]:
         ValueError: it is something else, such as the page of a proxy.
     """
     choices = response.get("choices") if isinstance(response, dict) else None
-    if not isinstance(response, dict) or not choices or not isinstance(choices[0].get("message"), dict):
+    whole = choices and (isinstance(choices[0].get("message"), dict) or isinstance(choices[0].get("text"), str))
+    if not isinstance(response, dict) or not whole:
         raise ValueError(f"the answer is no chat completion: {str(response)[:200]}")
     return response
 

@@ -59,12 +59,14 @@ class CausalLM(Protocol):
 class ChatRequest:
     """One call: what is sent, and nothing that does not change the answer."""
 
-    messages: tuple[tuple[str, str], ...]
+    messages: tuple[tuple[str, str], ...] = ()
     """(role, content) pairs."""
     parameters: dict[str, Any] = field(default_factory=dict)
     """Sampling parameters under their OpenAI names (temperature, top_p, max_tokens, seed, stop)."""
     sample_index: int = 0
     """Which of several answers to the same request."""
+    prompt: str | None = None
+    """A raw text to go on with, special tokens and all, instead of messages: sent to Completions."""
 
 
 @dataclass(frozen=True, slots=True)

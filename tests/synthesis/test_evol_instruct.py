@@ -10,6 +10,7 @@ from curation.language_models.models import Completion
 from curation.operators import build
 from curation.sample import Message, Sample
 from synthesis.evol_instruct import OPERATIONS, EvolInstruct, evolved_text, evolving, verdict
+from synthesis.prompting import BUILT_IN
 from synthesis.synthesizers import SYNTHESIZERS
 from tests.synthesis.samples import asked
 from tests.synthesis.scripted import played
@@ -82,7 +83,7 @@ def test_a_conversation_is_no_seed_sample():
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_prompt_is_filled_and_asks_to_keep_the_language(operation):
-    text = evolving(operation, "写一首关于雨的诗，写到{{时间}}。", 20, random.Random(0))
+    text = evolving(BUILT_IN, operation, "写一首关于雨的诗，写到{{时间}}。", 20, random.Random(0))
     assert "a Chinese instruction" in text
     assert "写一首关于雨的诗，写到{{时间}}。" in text
     assert re.findall(r"\{\{\w+\}\}", text.replace("{{时间}}", "")) == []

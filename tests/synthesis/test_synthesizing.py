@@ -94,7 +94,7 @@ def test_a_seed_sample_that_failed_is_tried_again_by_the_next_command(tmp_path):
     broken = True
 
     def sometimes(body, n):
-        return refusal(400, "no") if broken and "three" in body["messages"][0]["content"] else plausible(body)
+        return refusal(405, "no") if broken and "three" in body["messages"][0]["content"] else plausible(body)
 
     with Loopback(sometimes) as server:
         first = synthesize(corpus, Distill(), server.spec)
@@ -106,7 +106,7 @@ def test_a_seed_sample_that_failed_is_tried_again_by_the_next_command(tmp_path):
 
 def test_when_every_seed_sample_fails_the_run_fails_and_shows_the_first_answer(tmp_path):
     with (
-        Loopback(lambda body, n: refusal(400, "top_p is not supported")) as server,
+        Loopback(lambda body, n: refusal(405, "top_p is not supported")) as server,
         pytest.raises(ModelError, match=r"None of the 2 seed samples .* the first: answer: .*top_p is not supported"),
     ):
         synthesize(SeededCorpus(tmp_path, RIVERS), Distill(), server.spec)
@@ -114,11 +114,41 @@ def test_when_every_seed_sample_fails_the_run_fails_and_shows_the_first_answer(t
 
 def test_a_series_of_failures_stops_a_long_run_early(tmp_path):
     with (
-        Loopback(lambda body, n: refusal(400, "no")) as server,
+        Loopback(lambda body, n: refusal(405, "no")) as server,
         pytest.raises(ModelError, match="20 seed samples failed in a row"),
     ):
         synthesize(SeededCorpus(tmp_path, many(200)), Distill(), server.spec, concurrency=4)
     assert server.requests < 40
+
+
+def test_what_the_endpoint_refuses_is_settled_and_the_rest_goes_on(tmp_path):
+    corpus = SeededCorpus(tmp_path, RIVERS)
+
+    def too_long(body, n):
+        return refusal(400, "too long for me") if "three" in body["messages"][0]["content"] else plausible(body)
+
+    with Loopback(too_long) as server:
+        first = synthesize(corpus, Distill(), server.spec)
+        again = synthesize(corpus, Distill(), server.spec)
+    assert (first.accepted, first.rejected, first.failed, again.resumed) == (1, {"refused": 1}, 0, 2)
+    assert ["too long for me" in (o["detail"] or "") for o in corpus.outcomes()].count(True) == 1
+
+
+def test_a_series_of_refusals_is_about_how_they_are_asked_and_stops_the_run(tmp_path):
+    with (
+        Loopback(lambda body, n: refusal(400, "top_p is not supported")) as server,
+        pytest.raises(ModelError, match=r"20 requests in a row were refused; the last: .*top_p is not supported"),
+    ):
+        synthesize(SeededCorpus(tmp_path, many(200)), Distill(), server.spec, concurrency=4)
+
+
+def test_a_run_of_which_nothing_was_accepted_has_failed_and_shows_the_first_text(tmp_path):
+    corpus = SeededCorpus(tmp_path, RIVERS)
+    with Loopback(lambda body, n: "I'm sorry, I can't.") as server:
+        for _ in range(2):
+            with pytest.raises(ModelError, match=r"None of 2 outcomes was accepted; the first by 'refusal'.*I'm sorry"):
+                synthesize(corpus, Distill(), server.spec)
+    assert (server.requests, len(corpus.outcomes())) == (2, 2)
 
 
 def test_a_wrong_key_leaves_what_was_answered_and_the_right_one_goes_on(tmp_path):
