@@ -103,7 +103,7 @@ def test_a_worker_that_is_killed_while_it_encodes_loses_nothing(
             killed.append(multiprocessing.active_children()[0].pid)
             os.kill(killed[0], signal.SIGKILL)
 
-    embed(corpus, name="killed", engine="processes", workers=2, progress=kill_once)
+    embed(corpus, name="killed", engine="processes", workers=1, progress=kill_once)
     embed(corpus, name="here")
     assert len(killed) == 1
     assert_same_vectors(corpus, "here", "killed")
