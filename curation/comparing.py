@@ -30,7 +30,7 @@ from curation.size_matched import (
     tags_of,
     thinned,
 )
-from curation.storage.sql import quoted
+from curation.storage.sql import quoted, working
 from curation.storage.stored import SavedSelection
 from curation.tracing import current_versions
 
@@ -50,13 +50,13 @@ class Comparison:
     """Stored selections side by side. A baseline is `random` (draws from the pool) or `longest` (answers)."""
 
     sizes: pl.DataFrame
-    """name, selector, samples, tokens (null unless `length` was scored)."""
+    """name, selector, samples, tokens (null unless `length` was scored), dropped (samples of it since: left out)."""
     overlap: pl.DataFrame
     """a, b, common (samples in both), jaccard (0..1); every pair, each with itself too."""
     scores: pl.DataFrame
     """name, column, mean, pool_mean: of every numeric score."""
     sources: pl.DataFrame
-    """name, source, samples, share (0..1)."""
+    """name, kind (selection, pool), source, samples, share (0..1)."""
     spreads: pl.DataFrame
     """name, kind (selection, baseline, pool), column, measured, mean, q25, median, q75 of every numeric score; of
     `random` the mean over the draws, with mean_low and mean_high, the band of their means."""
@@ -82,9 +82,10 @@ def compare(
     at_most: int = AT_MOST,
     progress: Progress = silent,
 ) -> Comparison:
-    """Stored selections side by side, against the pool; a sample that was rewritten since counts as it is now.
+    """Stored selections side by side, against the pool.
 
-    Diversity is of equally many samples: the best of each, as many as the smallest has.
+    As in a mix, a sample that was rewritten since counts as it is now, and one that was dropped is left out. Diversity
+    is of equally many samples: the best of each, as many as the smallest has.
 
     Args:
         corpus: where they are stored.
@@ -135,21 +136,24 @@ def _compared(
 
 
 def taken_and_left(corpus: Corpus, taker: str, leaver: str, limit: int = EXAMPLES) -> pl.DataFrame:
-    """The best-ranked samples that `taker` has and `leaver` has not, with the stored reason.
+    """The best-ranked samples that `taker` has and `leaver` has not, with the stored reason; as they are now.
 
     Columns: rank, reason, instruction, response, source, id.
     """
-    return corpus.query(
-        "SELECT mine.rank, coalesce(n.reason, 'not in its pool') AS reason, "
-        "e.instruction, e.response, e.source, e.id "
-        'FROM (SELECT id, "rank" AS rank FROM selected WHERE name = ? '
-        "      AND id NOT IN (SELECT id FROM selected WHERE name = ?)) mine "
-        "JOIN everything e USING (id) LEFT JOIN (SELECT id, reason FROM not_selected WHERE name = ?) n USING (id) "
-        f"ORDER BY mine.rank LIMIT {int(limit)}",
-        taker,
-        leaver,
-        leaver,
+    ids = {name: corpus.selection(name).ids for name in (taker, leaver)}
+    current = current_versions(corpus, {i for of in ids.values() for i in of})
+    left = {current.get(i, i) for i in ids[leaver]}
+    mine = [(rank, i, current.get(i, i)) for rank, i in enumerate(ids[taker], 1)]
+    schema = {"rank": pl.Int64, "was": pl.String, "id": pl.String}
+    only = pl.DataFrame([row for row in mine if row[-1] not in left], schema=schema, orient="row")
+    statement = (
+        "WITH reasons AS (SELECT id, reason FROM not_selected WHERE name = ?) "
+        "SELECT m.rank, coalesce(n.reason, o.reason, 'not in its pool') AS reason, "
+        "e.instruction, e.response, e.source, e.id FROM only_frame m JOIN everything e USING (id) "
+        "LEFT JOIN reasons n ON n.id = e.id LEFT JOIN reasons o ON o.id = m.was "
+        f"WHERE {working(None)} ORDER BY m.rank LIMIT {int(limit)}"
     )
+    return corpus.run((statement, [leaver]), frames={"only_frame": only})
 
 
 # -------------------------------------------------------------------- what is compared
@@ -181,7 +185,8 @@ def _read(
     wanted = pl.concat([pool["id"], pl.Series("id", [i for of in ids.values() for i in of], dtype=pl.String)]).unique()
     values = "".join(f", {quoted(c)}::DOUBLE AS {quoted(c)}" for c in numeric)
     frame = corpus.run(
-        f"SELECT id, source{values} FROM everything SEMI JOIN wanted_frame USING (id) ORDER BY position",
+        f"SELECT id, source{values} FROM everything SEMI JOIN wanted_frame USING (id) "
+        f"WHERE {working(None)} ORDER BY position",
         frames={"wanted_frame": wanted.to_frame()},
     )
     there = set(frame["id"])
@@ -224,8 +229,9 @@ def _sizes(frame: pl.DataFrame, groups: Sequence[Group], saved: Mapping[str, Sav
     for group in (g for g in groups if g.kind == "selection"):
         counted = None if tokens is None else tokens.gather(group.rows).drop_nulls()
         total = None if counted is None or counted.is_empty() else int(counted.sum())
-        rows.append((group.name, saved[group.name].operator["name"], len(group.rows), total))
-    schema = {"name": pl.String, "selector": pl.String, "samples": pl.Int64, "tokens": pl.Int64}
+        stored, left = saved[group.name], len(group.rows)
+        rows.append((group.name, stored.operator["name"], left, total, len(stored.ids) - left))
+    schema = {"name": pl.String, "selector": pl.String, "samples": pl.Int64, "tokens": pl.Int64, "dropped": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -240,17 +246,16 @@ def _overlaps(ids: Mapping[str, Sequence[str]]) -> pl.DataFrame:
 
 
 def _sources(frame: pl.DataFrame, groups: Sequence[Group]) -> pl.DataFrame:
-    counted = [
-        frame["source"].gather(g.rows).value_counts(name="samples").select(pl.lit(g.name).alias("name"), pl.all())
-        for g in groups
-        if g.kind == "selection"
-    ]
-    return (
-        pl.concat(counted)
-        .with_columns(pl.col("samples").cast(pl.Int64))
-        .sort("name", "samples", "source", descending=[False, True, False])
-        .with_columns((pl.col("samples") / pl.col("samples").sum().over("name")).alias("share"))
-    )
+    told = []
+    for group in (g for g in groups if g.kind != "baseline"):
+        counted = frame["source"].gather(group.rows).value_counts(name="samples")
+        samples = pl.col("samples").cast(pl.Int64)
+        named = pl.lit(group.name).alias("name"), pl.lit(group.kind).alias("kind")
+        share = (samples / samples.sum()).alias("share")
+        told.append(
+            counted.sort("samples", "source", descending=[True, False]).select(*named, "source", samples, share)
+        )
+    return pl.concat(told)
 
 
 def _tags(corpus: Corpus, ids: Mapping[str, Sequence[str]], sets: Sets, pool: pl.DataFrame) -> pl.DataFrame:

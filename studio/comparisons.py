@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MARKS = {"above": "+", "below": "-", "inside": "="}
 BASELINES = {"random": "random draws", "longest": "longest answers"}
+POOL = "pool"
+TAKEN = {*BASELINES.values(), POOL, "metric", "score", "tag"}
+"""What other columns of the tables are called, in small letters."""
 
 
 def checked_reference(reference: str, names: Sequence[str]) -> None:
@@ -45,7 +48,7 @@ def show_comparison(compared: Comparison, reference: str) -> None:
     _section(f"diversity (+ above {_called(reference)}, - below, = within)", diversity_rows(compared, reference))
     _reasons(compared)
     _section("score means", score_rows(compared))
-    _section("sources", compared.sources.to_dicts())
+    _section("sources, share of samples", _wide(compared.sources.to_dicts(), "source", "share"))
     _section("tags, share of samples", _wide(compared.tags.to_dicts(), "tag", "share"))
     _section("overlap", compared.overlap.to_dicts())
     _section("taken by one, left by another", _examples(compared))
@@ -66,7 +69,7 @@ def diversity_rows(compared: Comparison, reference: str) -> list[dict[str, Any]]
     rows: dict[str, dict[str, Any]] = {}
     for row in compared.diversity.iter_rows(named=True):
         told = rows.setdefault(row["metric"], {"metric": row["metric"]})
-        name = _label(row)
+        name = label(row)
         if row["name"] == "random" and row["kind"] == "baseline":
             told[name] = "-" if row["low"] is None else f"{shown(row['low'])} .. {shown(row['high'])}"
         else:
@@ -78,13 +81,16 @@ def score_rows(compared: Comparison) -> list[dict[str, Any]]:
     """One row per score: its mean in the pool, in every selection and in the baselines."""
     rows: dict[str, dict[str, Any]] = {}
     for row in compared.spreads.sort("kind", maintain_order=True, descending=True).iter_rows(named=True):
-        rows.setdefault(row["column"], {"score": row["column"]})[_label(row)] = row["mean"]
+        rows.setdefault(row["column"], {"score": row["column"]})[label(row)] = row["mean"]
     return list(rows.values())
 
 
-def _label(row: dict[str, Any]) -> str:
-    """What stands above a column: a selection may be called like a baseline."""
-    return BASELINES[row["name"]] if row["kind"] == "baseline" else str(row["name"])
+def label(row: dict[str, Any]) -> str:
+    """What a selection, a baseline or the pool (`name` and `kind`) is called in tables and charts, each differently."""
+    if row["kind"] == "baseline":
+        return BASELINES[row["name"]]
+    name = str(row["name"])
+    return f"{name} (selection)" if row["kind"] == "selection" and name.lower() in TAKEN else name
 
 
 def _called(reference: str) -> str:
@@ -110,8 +116,9 @@ def _reasons(compared: Comparison) -> None:
 
 def _wide(rows: list[dict[str, Any]], key: str, value: str) -> list[dict[str, Any]]:
     wide: dict[str, dict[str, Any]] = {}
+    columns = dict.fromkeys(label(row) for row in rows)
     for row in rows:
-        wide.setdefault(row[key], {key: row[key]})[_label(row)] = row[value]
+        wide.setdefault(row[key], {key: row[key], **columns})[label(row)] = row[value]
     return list(wide.values())
 
 

@@ -13,6 +13,7 @@ from curation.operators import build
 from curation.storage.sql import literal, working
 from curation.vectors import embeddings
 from studio import forms
+from studio.pages import hybrid_form
 from studio.performing import pairs
 
 if TYPE_CHECKING:
@@ -78,8 +79,15 @@ def filled(kind: str, operator: type[Scorer] | type[Selector], options: Sequence
     """
     given = pairs(options[1::2], "--set")
     missing = [name for name, of in operator.model_fields.items() if of.is_required() and name not in given]
+    values = {**given, **dict.fromkeys(missing, UNNAMED)}
+    if "settings" in operator.model_fields:
+        then = given.get("then") or operator.model_fields["then"].get_default()
+        absent = hybrid_form.unfilled(given.get("settings", ""), then)
+        stand_ins = [f"{name}={UNNAMED}" for name in absent]
+        values |= {"settings": ",".join([*filter(None, [given.get("settings")]), *stand_ins])} if absent else {}
+        missing += [f"{name} of {then}" for name in absent]
     try:
-        return Filled(build(kind, (operator,), operator.name, {**given, **dict.fromkeys(missing, UNNAMED)}), missing)
+        return Filled(build(kind, (operator,), operator.name, values), missing)
     except WinnowError as error:
         return Filled(None, missing, None if missing else error.message)
 
@@ -105,7 +113,9 @@ def _reads(corpus: Corpus, form: Filled) -> list[str]:
     known = corpus.columns()
     needs = [name for name in (form.operator.needs if form.operator else ()) if name != UNNAMED]
     absent = [name for name in needs if name not in known]
-    shown = [f"`{name}`" for name in needs if name not in OWN_COLUMNS or name == "tags"]
+    # The corpus' own tags are read in place of scores by selectors only.
+    own = OWN_COLUMNS if getattr(form.operator, "tags", None) != "tags" else set(OWN_COLUMNS) - {"tags"}
+    shown = [f"`{name}`" for name in needs if name not in own]
     if shown:
         st.caption(f"Reads the score {'columns' if len(shown) > 1 else 'column'} {', '.join(shown)}.")
     for name in absent:

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from curation.comparing import place
 from curation.comparing import taken_and_left as taken_and_left
 from curation.errors import WinnowError
 from studio import forms
-from studio.pages import diversity_charts, score_charts
+from studio.comparisons import POOL, label
+from studio.pages import correlation, diversity_charts, score_charts
 from studio.pages.corpus_state import corpus_state
-from studio.pages.distribution import ROW_PIXELS, read_on_browse, shortened, text_columns
+from studio.pages.distribution import ROW_PIXELS, numeric_scores, read_on_browse, shortened, text_columns
+from studio.printing import shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,16 +47,17 @@ def section(corpus: Corpus) -> None:
     except WinnowError as error:
         forms.show_error(error)
         return
+    first = correlation.main_columns(corpus, numeric_scores(corpus))
     _sizes(compared)
     diversity_charts.section(compared)
-    _scores(compared, chosen)
+    _scores(compared, first)
     scores, overlap = st.columns([3, 2], gap="large")
     with overlap:
         _overlap(compared, chosen)
-        _sources(compared, chosen)
         diversity_charts.tags(compared)
     with scores:
-        score_charts.section(compared)
+        score_charts.section(compared, first)
+        _sources(compared)
     _examples(corpus, chosen)
 
 
@@ -67,18 +71,36 @@ def _compared(state: str, names: tuple[str, ...], _corpus: Corpus) -> Comparison
 
 def _sizes(compared: Comparison) -> None:
     st.dataframe(
-        compared.sizes,
+        sizes_table(compared),
         hide_index=True,
         column_config={
             "name": "Selection",
             "selector": "Selector",
             "samples": st.column_config.NumberColumn("Samples", format="localized"),
             "tokens": st.column_config.NumberColumn("Tokens", format="localized", help="Sum of length_tokens."),
+            "each": st.column_config.NumberColumn("Tokens per sample", format="%.1f", help="Mean of length_tokens."),
         },
-        alt="Selector, samples and tokens of each selection",
+        placeholder="–",
+        alt="Selector, samples and tokens of each selection, and of the pool",
     )
+    dropped = [f"{n:,} of {forms.plain(name)}" for name, n in compared.sizes.select("name", "dropped").iter_rows() if n]
+    if dropped:
+        st.caption(f"Dropped since, and left out here as in a mix: {', '.join(dropped)}.")
     if compared.sizes["tokens"].null_count():
         st.caption("Tokens are empty until the scorer length has measured every chosen sample.")
+
+
+def sizes_table(compared: Comparison) -> pl.DataFrame:
+    """One row per selection, and the pool: name, selector, samples, tokens, each (mean tokens of a sample)."""
+    import polars as pl
+
+    means = compared.spreads.filter(column="length_tokens").filter(pl.col("kind") != "baseline")
+    each = means.select("name", "kind", pl.col("mean").alias("each"))
+    pool = pl.DataFrame({"name": [POOL], "kind": [POOL], "samples": [compared.matched.pool]})
+    rows = compared.sizes.with_columns(pl.lit("selection").alias("kind")).drop("dropped")
+    joined = pl.concat([rows, pool], how="diagonal").join(each, on=["name", "kind"], how="left", maintain_order="left")
+    called = pl.Series("name", [label(row) for row in joined.iter_rows(named=True)])
+    return joined.with_columns(called).select("name", "selector", "samples", "tokens", "each")
 
 
 def _overlap(compared: Comparison, names: list[str]) -> None:
@@ -127,17 +149,21 @@ def overlap_chart(pairs: pl.DataFrame, names: list[str]) -> Any:
     )
     text = base.mark_text(fontSize=12).encode(
         text=alt.Text("share:Q", format=".0%"),
-        color=alt.condition("datum.share > 0.45", alt.value("#FFFFFF"), alt.value("#18181B")),
+        color=alt.condition("datum.share > 0.65", alt.value("#FFFFFF"), alt.value("#18181B")),
     )
     return alt.layer(cells, text).properties(height=70 + 40 * len(names))
 
 
-def _sources(compared: Comparison, names: list[str]) -> None:
+def _sources(compared: Comparison) -> None:
     import altair as alt
+    import polars as pl
 
-    st.markdown("**Sources**: share of each selection")
+    st.markdown("**Sources**: share of each selection, and of the pool")
+    rows = _fewer(compared.sources)
+    rows = rows.with_columns(pl.Series("name", [label(row) for row in rows.iter_rows(named=True)], dtype=pl.String))
+    names = rows["name"].unique(maintain_order=True).to_list()
     chart = (
-        alt.Chart(_fewer(compared.sources))
+        alt.Chart(rows)
         .mark_bar()
         .encode(
             x=alt.X("share:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
@@ -146,49 +172,64 @@ def _sources(compared: Comparison, names: list[str]) -> None:
             order=alt.Order("source:N"),
             tooltip=["name", "source", alt.Tooltip("samples:Q", format=","), alt.Tooltip("share:Q", format=".1%")],
         )
-        .properties(height=90 + 32 * compared.sizes.height)
+        .properties(height=90 + 32 * len(names))
     )
-    st.altair_chart(chart, alt="Share of every source in each selection")
+    st.altair_chart(chart, alt="Share of every source in each selection and in the pool")
 
 
 def _fewer(sources: pl.DataFrame) -> pl.DataFrame:
     """The largest sources by name and the others as one, so that the legend stays readable."""
     import polars as pl
 
-    totals = sources.group_by("source").agg(pl.col("samples").sum()).sort("samples", "source", descending=[True, False])
-    named = totals["source"].head(SOURCES).implode()
-    label = pl.when(pl.col("source").is_in(named)).then(pl.col("source")).otherwise(pl.lit("other sources"))
-    grouped = sources.with_columns(label.alias("source")).group_by("name", "source", maintain_order=True)
+    totals = (
+        sources.filter(kind=POOL)
+        .group_by("source")
+        .agg(pl.col("samples").sum())
+        .sort("samples", "source", descending=[True, False])
+    )
+    largest = totals["source"].head(SOURCES).implode()
+    named = pl.when(pl.col("source").is_in(largest)).then(pl.col("source")).otherwise(pl.lit("other sources"))
+    grouped = sources.with_columns(named.alias("source")).group_by("name", "kind", "source", maintain_order=True)
     return grouped.agg(pl.col("samples").sum(), pl.col("share").sum())
 
 
-def _scores(compared: Comparison, names: list[str]) -> None:
+def _scores(compared: Comparison, first: list[str]) -> None:
     st.markdown("**Score means**: each selection beside the pool, random draws and the longest answers")
     if compared.scores.is_empty():
         st.caption("No score yet: run a scorer on the Score page.")
         return
-    table = score_table(compared, names)
-    numbers = {name: st.column_config.NumberColumn(name, format="%.4g", width=70) for name in table.columns[1:]}
+    table = score_table(compared, first)
+    numbers = {name: st.column_config.TextColumn(name, width=95, alignment="right") for name in table.columns[1:]}
     st.dataframe(
         table,
         hide_index=True,
         height="content" if table.height <= 10 else 380,
-        column_config={"column": st.column_config.TextColumn("Score", width=130, pinned=True), **numbers},
+        column_config={"Score": st.column_config.TextColumn(width=150, pinned=True), **numbers},
+        placeholder="–",
         alt="Mean of every score in the pool, in each selection and in the baselines",
     )
+    st.caption("▲ above 9 of 10 random draws, ▼ below them; a flag's mean is the share of samples that have it.")
 
 
-def score_table(compared: Comparison, names: list[str]) -> pl.DataFrame:
-    """One row per score: its mean in the pool, in each selection and in the baselines."""
+def score_table(compared: Comparison, first: list[str]) -> pl.DataFrame:
+    """One row per score: its mean in the pool, in each selection (marked beside random draws) and in the baselines.
+
+    Args:
+        compared: with the means.
+        first: scores that come before the others.
+    """
     import polars as pl
 
-    wide = compared.scores.pivot("name", index=["column", "pool_mean"], values="mean", maintain_order=True)
-    baselines = compared.spreads.filter(kind="baseline").select("name", "column", "mean")
-    beside = baselines.with_columns(pl.col("name").replace_strict(diversity_charts.BASELINES))
-    found = wide.select("column", pl.col("pool_mean").alias("pool"), *names)
-    if beside.is_empty():
-        return found
-    return found.join(beside.pivot("name", index="column", values="mean"), on="column", maintain_order="left")
+    bands = compared.spreads.filter(kind="baseline", name="random")
+    edges = {column: (low, high) for column, low, high in bands.select("column", "mean_low", "mean_high").iter_rows()}
+    order = {"pool": 0, "selection": 1, "baseline": 2}
+    rows: dict[str, dict[str, str | None]] = {column: {"Score": column} for column in first}
+    for row in sorted(compared.spreads.iter_rows(named=True), key=lambda row: order[row["kind"]]):
+        told = rows.setdefault(row["column"], {"Score": row["column"]})
+        where = place(row["mean"], *edges.get(row["column"], (None, None))) if row["kind"] == "selection" else None
+        mark = diversity_charts.MARKS.get(where or "", "")
+        told[label(row)] = None if row["mean"] is None else shown(row["mean"]) + mark
+    return pl.DataFrame([row for row in rows.values() if len(row) > 1], infer_schema_length=None)
 
 
 def _examples(corpus: Corpus, names: list[str]) -> None:

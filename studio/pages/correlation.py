@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from curation.storage.sql import condition, quoted
+from curation.storage.sql import condition, quoted, working
 from studio.pages.corpus_state import corpus_state
 from studio.pages.distribution import numeric_scores
 
@@ -69,7 +69,7 @@ def values_of(corpus: Corpus, columns: Sequence[str], where: str | None) -> pl.D
     """The scores as Float64, of at most `ROWS` samples of the working set, always the same ones."""
     values = ", ".join(f"{quoted(c)}::DOUBLE AS {quoted(c)}" for c in columns)
     return corpus.query(
-        f"SELECT {values} FROM everything{condition(corpus.found(where))} ORDER BY hash(id) LIMIT {ROWS}"
+        f"SELECT {values} FROM everything{condition(corpus.found(working(where)))} ORDER BY hash(id) LIMIT {ROWS}"
     )
 
 

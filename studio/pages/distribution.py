@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from curation.storage.sql import condition, quoted, score_table
+from curation.storage.sql import condition, quoted, score_table, working
 from studio import forms
 from studio.pages.outcomes import cut
 
@@ -128,15 +128,19 @@ def section(corpus: Corpus, where: str | None) -> None:
         return
     _follow_latest(corpus, columns)
     column = st.selectbox("Score", columns, key="distribution_score", persist_state="session", width=360)
-    shape = spread(corpus, column, where)
+    alive = working(where)
+    shape = spread(corpus, column, alive)
     if shape is None:
+        if not corpus.count(alive):
+            st.info("No sample is in this working set, or all of it was dropped.")
+            return
         st.info(f"No sample of this working set has a number in {column}.")
-        _unmeasured(corpus, column, where)
+        _unmeasured(corpus, column, alive)
         return
-    _threshold(corpus, shape, histogram(corpus, shape, where), where)
-    _ends(corpus, column, where)
+    _threshold(corpus, shape, histogram(corpus, shape, alive), where)
+    _ends(corpus, column, alive)
     if shape.unmeasured:
-        _unmeasured(corpus, column, where)
+        _unmeasured(corpus, column, alive)
 
 
 def _follow_latest(corpus: Corpus, columns: list[str]) -> None:
@@ -160,7 +164,7 @@ def _threshold(corpus: Corpus, shape: Spread, bins: pl.DataFrame, where: str | N
     side = side or "at least"
     low, high = _slider(slider_cell, shape, side, key)
     kept = rule(shape.column, side, low if side != "at most" else high, high)
-    left = corpus.count(both(where, kept))
+    left = corpus.count(working(both(where, kept)))
     least, most = None if side == "at most" else low, None if side == "at least" else high
     st.altair_chart(
         _bars(bins, shape, least, most),

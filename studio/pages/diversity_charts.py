@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio import forms
-from studio.comparisons import BASELINES as BASELINES
-from studio.comparisons import measured_on
+from studio.comparisons import label, measured_on
 from studio.printing import shown
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ FARTHEST = 30.0
 GREY = "#8A8A95"
 COLOURS = ("#4F46E5", "#0D9488", "#D9652B", "#C83A74", "#5F8C1A", "#7C4DEE", "#2B74C4", "#96600B")
 """Of selections, in the order in which they were chosen; baselines are grey."""
-BASELINE_COLOURS = {"random draws": "#A1A1AA", "longest answers": "#52525B"}
+BASELINE_COLOURS = {"random draws": "#A1A1AA", "longest answers": "#7A7A86"}
 
 
 def section(compared: Comparison) -> None:
@@ -55,7 +54,7 @@ def _explained() -> str:
     return (
         "NovelSum: distances to all others, near ones count most, more so in crowded regions of the pool. "
         "Vendi: effective number of different samples. Tag coverage: share of the pool's tags. "
-        "Compression ratio: bytes of the texts by bytes when compressed."
+        "Tag entropy: of the tags' shares, in nats. Compression ratio: bytes of the texts by bytes when compressed."
     )
 
 
@@ -74,11 +73,6 @@ def _titles() -> dict[str, str]:
     from curation.size_matched import METRICS
 
     return {metric.name: metric.title for metric in METRICS}
-
-
-def label(row: dict[str, Any]) -> str:
-    """What a selection or a baseline is called in charts; a selection may be called like a baseline."""
-    return BASELINES[row["name"]] if row["kind"] == "baseline" else str(row["name"])
 
 
 def colours(names: list[str]) -> Any:
@@ -188,7 +182,7 @@ def tags_chart(rows: pl.DataFrame) -> Any:
     )
     scale = alt.Scale(domain=[0, highest], range=["#E0E7FF", "#4338CA"])
     cells = base.mark_rect(cornerRadius=3, stroke=None).encode(color=alt.Color("share:Q", scale=scale, legend=None))
-    dark = f"datum.share > {0.45 * highest}"
+    dark = f"datum.share > {0.65 * highest}"
     text = base.mark_text(fontSize=11).encode(
         text=alt.Text("share:Q", format=".0%"),
         color=alt.condition(dark, alt.value("#FFFFFF"), alt.value("#18181B")),

@@ -11,7 +11,7 @@ from curation import vectors
 from curation.errors import ModelError, WinnowError
 from curation.storage.sql import working
 from studio import forms
-from studio.pages import choosing, correlation, distribution
+from studio.pages import choosing, correlation, distribution, tag_aliases
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,6 +55,7 @@ def page() -> None:
     _scored(corpus)
     distribution.section(corpus, where)
     correlation.section(corpus, where)
+    tag_aliases.section(corpus)
 
 
 def section(corpus: Corpus, where: str | None) -> None:
@@ -68,9 +69,9 @@ def section(corpus: Corpus, where: str | None) -> None:
         reason = _waits_for(corpus, choosing.filled("scorer", scorer, options), options)
     with command:
         argv = ["score", str(corpus.path), scorer.name, *options, *_where(where)]
-        forms.command_box(
-            corpus, argv, key="score", label="Score", disabled_reason=reason, rows=corpus.count(working(where))
-        )
+        rows = corpus.count(working(where))
+        reason = reason or (None if rows else "The working set is empty.")
+        forms.command_box(corpus, argv, key="score", label="Score", disabled_reason=reason, rows=rows)
 
 
 def _waits_for(corpus: Corpus, filled: choosing.Filled, options: list[str]) -> str | None:
@@ -250,7 +251,8 @@ def runs_table(corpus: Corpus, runs: list[ScoreRun]) -> pl.DataFrame:
             "columns": list(run.columns),
             "scored": run.scored,
             "unscored": run.unscored,
-            "reasons": "; ".join(f"{reason} ({n:,})" for reason, n in corpus.unscored_reasons(run.run).items()),
+            "reasons": "; ".join(f"{reason} ({n:,})" for reason, n in corpus.unscored_reasons(run.run).items())
+            or ("" if run.scored + run.unscored else "it ended before a sample was measured: the page Jobs says why"),
         }
         for run in runs
     ]

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from studio.pages.diversity_charts import GREY, colours, label
+from studio import forms
+from studio.comparisons import POOL, label
+from studio.pages.diversity_charts import GREY, colours
 
 if TYPE_CHECKING:
     import polars as pl
 
     from curation.comparing import Comparison
 
-POOL = "pool"
-
 
 @st.fragment
-def section(compared: Comparison) -> None:
-    """A score to look at: its histogram in each selection, and quartiles. A fragment: nothing else is drawn anew."""
-    columns = list(dict.fromkeys(compared.histograms["column"])) if compared.histograms.width else []
+def section(compared: Comparison, first: Sequence[str] = ()) -> None:
+    """A score to look at: its histogram in each selection, and quartiles. A fragment: nothing else is drawn anew.
+
+    Args:
+        compared: what is drawn.
+        first: scores that are offered before the others.
+    """
+    measured = list(dict.fromkeys(compared.histograms["column"])) if compared.histograms.width else []
+    columns = [*(c for c in first if c in measured), *(c for c in measured if c not in first)]
     if not columns:
         return
     column = st.selectbox(
@@ -34,7 +41,7 @@ def section(compared: Comparison) -> None:
     st.altair_chart(chart(bins, column), alt=f"Distribution of {column} in the pool and in each selection")
     spreads = _labelled(compared.spreads.filter(column=column))
     st.dataframe(
-        spreads.select("label", "measured", "mean", "q25", "median", "q75"),
+        spreads.drop_nulls("mean").select("label", "measured", "mean", "q25", "median", "q75"),
         hide_index=True,
         height="content",
         column_config={
@@ -48,12 +55,16 @@ def section(compared: Comparison) -> None:
         alt=f"Mean and quartiles of {column}",
     )
     st.caption("The baselines have as many samples as the smallest selection. The outer bars count what lies beyond.")
+    unmeasured = spreads.filter(spreads["mean"].is_null())["label"].to_list()
+    if unmeasured:
+        st.caption(forms.plain(f"No sample has {column} in: {', '.join(unmeasured)}."))
 
 
 def _telling(compared: Comparison, columns: list[str]) -> int:
-    """The first score that is not the same for half the pool."""
+    """The first score that half the pool has and that is not the same for half the pool."""
     pool = compared.spreads.filter(kind="pool")
-    varied = pool.filter(pool["q25"] != pool["q75"])["column"].to_list()
+    telling = (pool["q25"] != pool["q75"]) & (pool["measured"] >= compared.matched.pool / 2)
+    varied = pool.filter(telling)["column"].to_list()
     return next((place for place, column in enumerate(columns) if column in varied), 0)
 
 
@@ -84,8 +95,11 @@ def chart(bins: pl.DataFrame, column: str) -> Any:
     colour = alt.Color(
         "label:N", scale=colours(names), title=None, legend=alt.Legend(orient="top", labelLimit=160, columns=4)
     )
-    dash = alt.condition("datum.kind == 'baseline'", alt.value([4, 3]), alt.value([1, 0]))
+    dashes = {"random draws": [5, 3], "longest answers": [2, 2]}
+    dash = alt.StrokeDash(
+        "label:N", scale=alt.Scale(domain=names, range=[dashes.get(n, [1, 0]) for n in names]), legend=None
+    )
     return alt.layer(
         pool.encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip),
         lines.encode(x=middle, y=y, color=colour, strokeDash=dash, detail="label:N", tooltip=tooltip),
-    ).properties(height=230)
+    ).properties(height=300)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from curation.errors import WinnowError
 from curation.storage.sql import working
 from studio import forms
-from studio.pages import choosing, comparison
-from studio.pages.distribution import both
+from studio.pages import choosing, comparison, hybrid_form
+from studio.pages.corpus_state import corpus_state
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
@@ -36,12 +37,14 @@ def section(corpus: Corpus, where: str | None) -> None:
     """The form that chooses samples, and its command."""
     from curation.selectors import SELECTORS
 
-    pool = corpus.count(working(both(where, "NOT held_out")))
     form, command = st.columns([3, 2], gap="large")
     with form:
-        selector, options = forms.operator_form(SELECTORS, key="selector", choices=choosing.offered(corpus))
+        offered = choosing.offered(corpus)
+        selector, options = forms.operator_form(SELECTORS, key="selector", exclude=hybrid_form.FIELDS, choices=offered)
+        options += hybrid_form.options(selector, options, offered)
         filled = choosing.filled("selector", selector, options)
         waits = choosing.waits_for(corpus, filled)
+        pool = _pool(corpus_state(corpus), where, getattr(filled.operator, "target_where", None), corpus)
         budget, keep = _budget(pool)
         name = _name(selector, budget)
         by_vectors = filled.operator is not None and filled.operator.needs_vectors
@@ -58,6 +61,19 @@ def section(corpus: Corpus, where: str | None) -> None:
         )
 
 
+@st.cache_data(show_spinner=False, max_entries=16)
+def _pool(state: str, where: str | None, target: str | None, _corpus: Corpus) -> int:
+    """Samples of the working set that a selector may take; target samples are none of them."""
+    from curation.size_matched import candidates
+
+    found = candidates(_corpus, where)["id"]
+    try:
+        targets = _corpus.frame(["id"], where=working(target))["id"] if target is not None else found[:0]
+    except WinnowError:  # the form says that the target is no condition
+        return len(found)
+    return len(set(found) - set(targets))
+
+
 def _budget(pool: int) -> tuple[str, int]:
     """The budget as the command takes it, and as a number of samples."""
     unit_cell, number_cell = st.columns([1, 2], vertical_alignment="bottom")
@@ -71,7 +87,9 @@ def _budget(pool: int) -> tuple[str, int]:
         return str(keep), keep
     share = number_cell.number_input("Percent to keep", 0.1, 100.0, 10.0, 1.0, format="%.1f", key="budget_percent")
     keep = round(share / 100 * pool)
-    st.caption(f"{keep:,} of the {pool:,} samples in the pool: the working set without held-out samples.")
+    st.caption(
+        f"{keep:,} of the {pool:,} samples in the pool: the working set without held-out, leaked and target samples."
+    )
     return f"{share:g}%", keep
 
 

@@ -84,11 +84,39 @@ def test_what_was_edited_since_is_compared_as_it_is_now(tmp_path: Path) -> None:
         compared = compare(corpus, ["before", "after"])
         assert compared.sizes["samples"].to_list() == [4, 4]
         assert compared.overlap.row(1) == ("before", "after", 4, 1.0)
-        assert compared.sources["samples"].to_list() == [4, 4]
+        assert compared.sources["samples"].to_list() == [4, 4, 4]
         assert compared.scores["mean"].to_list() == [1.5, 1.5]
         for _ in ids:
             undo(corpus)
         assert compare(corpus, ["before", "after"]).sizes["samples"].to_list() == [4, 4]
+
+
+def test_what_was_dropped_since_is_left_out_and_counted(corpus: Corpus) -> None:
+    select(corpus, Random(), 40, name="all")
+    select(corpus, Longest(), 10, name="long")
+    drop(corpus, where="source = 'a'", reason="no")
+    compared = compare(corpus, ["all", "long"])
+    assert compared.sizes.select("samples", "dropped").rows() == [(20, 20), (5, 5)]
+    assert set(compared.sources["source"]) == set(taken_and_left(corpus, "all", "long")["source"]) == {"b"}
+
+
+def test_an_edited_sample_is_no_difference_and_keeps_the_reason_for_which_it_was_left(corpus: Corpus) -> None:
+    kept = select(corpus, Longest(), 4, name="long").ids
+    select(corpus, Longest(), 2, name="longer")
+    for sample_id in kept[:3]:
+        edit(corpus, sample_id, response="now another")
+    assert taken_and_left(corpus, "longer", "long").is_empty()
+    told = taken_and_left(corpus, "long", "longer")
+    assert told["rank"].to_list() == [3, 4]
+    assert told["response"][0] == "now another"
+    assert told["reason"][0] == "answer of 38 characters; the shortest chosen has 39"
+
+
+def test_the_pool_has_its_sources_too(corpus: Corpus) -> None:
+    select(corpus, Longest(), 4, name="pool")
+    sources = compare(corpus, ["pool"]).sources
+    assert sources.filter(kind="pool").select("source", "samples").rows() == [("a", 20), ("b", 20)]
+    assert sources.filter(kind="selection")["samples"].sum() == 4
 
 
 def test_what_was_dropped_or_held_out_is_not_of_the_pool(corpus: Corpus) -> None:
@@ -156,7 +184,7 @@ def test_large_selections_are_measured_on_a_part_and_it_is_said(varied: Corpus) 
 
 def test_a_selection_of_more_than_is_left_of_the_pool_has_no_baselines(corpus: Corpus) -> None:
     select(corpus, Random(), 40, name="all")
-    drop(corpus, where="source = 'a'", reason="no")
+    hold_out(corpus, 10)
     compared = compare(corpus, ["all"])
     assert set(compared.diversity["name"]) == {"all"}
     assert compared.diversity["place"].null_count() == compared.diversity.height
