@@ -8,11 +8,12 @@ options, form widgets and manifest lines. To add one: one file with one class, a
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -52,8 +53,14 @@ class Operator(BaseModel):
 
 
 def parted(value: Any) -> Any:
-    """The values of a list that was written with commas, as `--set` gives it; anything else as it is."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    """The values of a list that was written with commas, as `--set` gives it; anything else as it is.
+
+    Commas inside brackets part nothing: `target=source IN ('a', 'b')` is one value.
+    """
+    if not isinstance(value, str):
+        return value
+    parts = re.findall(r"(?:\([^()]*\)|\[[^\[\]]*\]|[^,])+", value)
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 NOT_REACHED = "the model was not reached: "
@@ -196,15 +203,26 @@ def build(
         OperatorError: unknown name or parameter, or a value out of range.
     """
     operator = by_name(kind, operators, name)
+    given = {
+        key: None if value == "" and _may_be_off(operator, key) else value for key, value in (parameters or {}).items()
+    }
     try:
-        return operator(**dict(parameters or {}))
+        return operator(**given)
     except ValidationError as error:
         raise translated(f"{kind} {name!r}", error, operator.model_fields) from None
+
+
+def _may_be_off(operator: type[AnyOperator], name: str) -> bool:
+    """Whether a parameter can be null and is not by default: then nothing at all, `--set NAME=`, means null."""
+    field = operator.model_fields.get(name)
+    return field is not None and type(None) in get_args(field.annotation) and field.get_default() is not None
 
 
 def translated(what: str, error: ValidationError, known: Iterable[str]) -> OperatorError:
     """A pydantic error as the two lines a user reads."""
     first = error.errors()[0]
+    if not first["loc"] and first["type"] == "value_error":
+        return OperatorError(f"{what}: {first['msg'].removeprefix('Value error, ')}.", fix="change what it names")
     where = ".".join(str(part) for part in first["loc"]) or "parameters"
     names = ", ".join(known) or "none"
     if first["type"] == "extra_forbidden":

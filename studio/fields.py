@@ -29,6 +29,8 @@ def setting(model: type[BaseModel], name: str, *, key: str, choices: Sequence[st
     field = model.model_fields[name]
     where = f"{key}_{name}"
     value = _choice(field, name, choices, where) if choices else _widget(field, name, where)
+    if value in (None, "") and _default(field) not in (None, ""):
+        return [] if type(None) not in get_args(field.annotation) else ["--set", f"{name}="]  # switched off
     if value is None or value == "" or value == _default(field):
         return []
     return ["--set", f"{name}={_written(value)}"]

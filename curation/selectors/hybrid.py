@@ -57,7 +57,8 @@ class Hybrid(Selector):
         try:
             after = self.second.begins_with  # wrong settings are told now, not after the pool was read
         except OperatorError as error:
-            raise ValueError(f"{error} ({error.fix})") from None
+            fix = error.fix.replace("--set ", "--set settings=")
+            raise ValueError(f"the second step: {error.message.rstrip('.')} ({fix})") from None
         if after is not None and self.by is not None:
             raise ValueError("by can't be given together with a selection to go on from, which has its own shares")
         return self

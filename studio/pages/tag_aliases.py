@@ -94,7 +94,7 @@ def again(corpus: Corpus) -> list[str]:
     run = next(run for run in corpus.score_runs() if run.scorer == InsTagNormalized.name)
     fields = InsTagNormalized.model_fields
     used = {n: v for n, v in json.loads(run.operator)["parameters"].items() if n in fields and n != "aliases"}
-    changed = [f"{n}={v}" for n, v in used.items() if v not in (None, fields[n].get_default())]
+    changed = [f"{n}={'' if v is None else v}" for n, v in used.items() if v != fields[n].get_default()]
     words = [word for setting in (*changed, "aliases=FILE") for word in ("--set", setting)]
     return ["score", str(corpus.path), run.scorer, *words]
 

@@ -3,8 +3,9 @@ import polars as pl
 import pytest
 
 from curation.errors import OperatorError
-from curation.operators import Pool
-from curation.selectors import Hybrid, QuantileBand, Threshold
+from curation.operators import Pool, build
+from curation.scorers import SCORERS
+from curation.selectors import SELECTORS, Hybrid, QuantileBand, Threshold
 from curation.selectors.hybrid import weighted_rank
 from tests.curation.selectors.pools import pool
 
@@ -117,3 +118,22 @@ def test_a_hybrid_names_the_score_that_is_endless() -> None:
     frame = pl.DataFrame({"id": ["a", "b"], "source": ["s"] * 2, "x": [1.0, 2.0], "y": [float("inf"), 1.0]})
     selector = Hybrid(scores=("x", "y"), low=0, then="random")
     assert selector.select(Pool(frame), 1).rejected == {"a": "no y"}
+
+
+def test_what_the_second_step_lacks_is_told_as_a_setting_of_it() -> None:
+    with pytest.raises(OperatorError) as error:
+        build("selector", SELECTORS, "hybrid", {"scores": "length", "then": "cluster-quota"})
+    assert "the second step: selector 'cluster-quota' needs the parameter 'quality'" in error.value.message
+    assert "--set settings=quality=VALUE" in error.value.message
+
+
+def test_a_comma_inside_brackets_parts_no_settings() -> None:
+    target = "source IN ('a', 'b')"
+    hybrid = Hybrid(scores="quality", then="rds", settings=f"target={target}, seed=3")
+    assert (hybrid.target_where, hybrid.second.seed) == (target, 3)
+
+
+def test_a_number_that_may_be_off_is_switched_off_by_nothing() -> None:
+    assert build("scorer", SCORERS, "instag-normalized", {"min_support": ""}).min_support is None
+    with pytest.raises(OperatorError, match="'start'"):
+        build("selector", SELECTORS, "k-center", {"start": ""})
