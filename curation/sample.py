@@ -270,6 +270,9 @@ def _turn_lists(conversations: Sequence[Sequence[Message] | None]) -> pl.Series:
     # Built from flat arrays: ten times faster than from nested Python lists. pyarrow's own constructors from Python
     # objects would import pandas, which costs half a second.
     import polars as pl
+
+    if all(turns is None for turns in conversations):  # plain pairs: pyarrow alone takes 34 MiB
+        return pl.Series([None] * len(conversations), dtype=schema()["messages"])
     import pyarrow as pa
 
     flat = [m for turns in conversations if turns is not None for m in turns]

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from curation.errors import WinnowError, of_disk
-from studio import bringing, curating, deciding, making, opening, recalling
+from studio import batching, bringing, curating, deciding, improving, making, opening, pricing, recalling
 from studio.performing import argv as running
 
 
@@ -65,9 +65,9 @@ def _help_line(error: click.ClickException) -> str:
 for command in (
     *(curating.ingest, curating.inspect, curating.score, curating.embed, curating.warm_up, curating.hold_out),
     *(curating.select, curating.compare, making.synthesize, making.export, making.train, making.evaluate),
-    making.diverse_evol,
+    *(making.diverse_evol, improving.improve_prompt, pricing.price, making.accept),
     *(deciding.keep, deciding.drop, deciding.clear, deciding.tag, deciding.edit, deciding.normalize, deciding.undo),
-    *(bringing.watch, bringing.arrivals),
+    *(bringing.watch, bringing.arrivals, batching.batch),
     *(deciding.history, recalling.snapshot, recalling.diff, recalling.why),
     *(opening.jobs, opening.operators, opening.demo, opening.studio),
 ):

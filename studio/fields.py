@@ -99,6 +99,7 @@ def _several(kind: Any, label: str, default: Any, help_text: str | None, key: st
 def _number(field: FieldInfo, kind: type, label: str, key: str) -> Any:
     low, high = _bounds(field, kind)
     default = _default(field)
+    first_word = label.split()[0].lower()  # min_answer_words
     return st.number_input(
         label,
         min_value=low,
@@ -106,7 +107,7 @@ def _number(field: FieldInfo, kind: type, label: str, key: str) -> Any:
         value=None if default is None else kind(default),
         step=1 if kind is int else _step(default),
         format=None if kind is int else _format(default),
-        placeholder="required" if field.is_required() else UNSET.get(key.rsplit("_", 1)[-1], "automatic"),
+        placeholder="required" if field.is_required() else UNSET.get(first_word, "automatic"),
         help=field.description,
         key=key,
     )

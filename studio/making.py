@@ -8,48 +8,8 @@ from typing import Any
 import click
 
 from studio.performing import CORPUS, JSON, SETTINGS, WHERE, facts, pairs, perform
-
-
-@click.command()
-@CORPUS
-@click.argument("synthesizer")
-@click.option("--model", required=True, help="http://HOST:PORT/v1#MODEL, openai:MODEL, replay:FILE, or demo")
-@SETTINGS
-@WHERE
-@click.option("--limit", type=click.IntRange(min=1), help="Seed samples at most")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--concurrency", type=click.IntRange(min=1), default=16, show_default=True, help="Calls at the same time")
-@JSON
-def synthesize(
-    corpus: Path,
-    synthesizer: str,
-    model: str,
-    settings: tuple[str, ...],
-    where: str | None,
-    limit: int | None,
-    seed: int,
-    concurrency: int,
-    as_json: bool,
-) -> None:
-    """Make new samples from samples of the corpus: evol-instruct, distill."""
-    from curation.corpus import Corpus
-    from curation.operators import build
-    from studio.demo_corpus import DEMO_SEED_SAMPLES, REPLIES
-    from synthesis import synthesize as verb
-    from synthesis.synthesizers import SYNTHESIZERS
-
-    operator = build("synthesizer", SYNTHESIZERS, synthesizer, pairs(settings, "--set"))
-    opened = Corpus(corpus)
-    if model == "demo":  # its endpoint has answers for its own seed samples only
-        model, where = f"replay:{REPLIES}", where or DEMO_SEED_SAMPLES
-    perform(
-        opened.path,
-        as_json,
-        lambda progress: verb(
-            opened, operator, model, where=where, limit=limit, seed=seed, concurrency=concurrency, progress=progress
-        ),
-        facts("{r.name}", "seeds", "accepted", "duplicates", "rejected", "calls", "cached_calls", "failed"),
-    )
+from studio.synthesizing import accept as accept
+from studio.synthesizing import synthesize as synthesize
 
 
 @click.command()

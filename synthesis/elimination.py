@@ -70,13 +70,18 @@ def word_count(text: str) -> int:
 
 def same_text(first: str, second: str) -> bool:
     """Whether two texts differ in case, white space and the punctuation around them at most."""
-    return _plain(first) == _plain(second)
+    return plain(first) == plain(second)
 
 
-def prompt_leak(evolved: str, given: str) -> str | None:
-    """Words of the prompt that were copied into the instruction (and did not stand in the given one)."""
+def plain(text: str) -> str:
+    """The text in lower case with single spaces, without punctuation around it: equal for the same text."""
+    return re.sub(r"\s+", " ", text).strip(" \"'.,;:!?…。，；：！？“”「」").casefold() or text.strip()
+
+
+def prompt_leak(evolved: str, given: str, copied: Sequence[str] = PROMPT_WORDS) -> str | None:
+    """Words of the prompt that were copied into the new text (and did not stand in the given one)."""
     low, before = evolved.lower(), given.lower()
-    leaked = [words for words in PROMPT_WORDS if words in low and words not in before]
+    leaked = [words for words in copied if words in low and words not in before]
     return f"copies {leaked[0]!r} from the prompt" if leaked else None
 
 
@@ -136,6 +141,8 @@ def first_violation(answer: str, rules: Sequence[tuple[str, AnswerRule]]) -> tup
 
 def unusable(text: str, finish_reason: str | None) -> tuple[str, str] | None:
     """Whether there is no whole text: it was cut off at the length limit, filtered, or is empty."""
+    if finish_reason == "length" and not text.strip():
+        return "truncated", "thinking took all the tokens before the answer: raise max_tokens or let it think less"
     if finish_reason == "length":
         return "truncated", "cut off at the length limit: raise max_tokens"
     if finish_reason == "content_filter":
@@ -150,7 +157,3 @@ def _begins_and_asks(answer: str, beginnings: tuple[str, ...]) -> str | None:
     if text.lower().startswith(beginnings) and text.endswith(("?", "？")):
         return f"begins with {text[:20]!r} and ends with a question"
     return None
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip(" \"'.,;:!?…。，；：！？“”「」").casefold() or text.strip()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Generator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from curation.language_models.models import ChatRequest, Completion
 from curation.operators import parted
 from curation.sample import Message, Sample
-from synthesis.elimination import EVOLUTION_RULES, first_violation, prompt_leak, same_text, unusable
+from synthesis.elimination import EVOLUTION_RULES, first_violation, prompt_leak, same_text, unusable, word_count
 from synthesis.prompting import Prompts
+from synthesis.reach import REACH, REACH_MAX, REACH_MIN, check_band, within_reach
 from synthesis.synthesizer import Call, Outcome, Steps, Synthesizer
 
-Operation = Literal["add_constraints", "deepen", "concretize", "increase_reasoning", "complicate_input", "in_breadth"]
+Operation = Literal[
+    "add_constraints", "deepen", "concretize", "increase_reasoning", "complicate_input", "in_breadth", "easier"
+]
 OPERATIONS: tuple[Operation, ...] = (
     "add_constraints",
     "deepen",
@@ -25,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     "complicate_input",
     "in_breadth",
 )
+"""Those of the paper; `easier` is drawn only where it is named."""
 INPUT_FORMATS = ("XML data", "a SQL database", "Python code", "an HTML page", "shell commands", "JSON data")
 """The kinds of input that the paper's complicate-input prompts show."""
 
@@ -33,18 +37,22 @@ class EvolInstruct(Synthesizer):
     """Rewrite instructions into harder or rarer ones, answer them, and eliminate failed evolutions.
 
     Source: WizardLM (Xu et al. 2023, arXiv:2304.12244), section 3 and appendix prompts; the three patterns of failed
-    answers from Auto Evol-Instruct (Zeng et al. 2024, arXiv:2406.00770).
+    answers from Auto Evol-Instruct (Zeng et al. 2024, arXiv:2406.00770); evolution downwards (`easier`) from WizardMath
+    (Luo et al. 2023, arXiv:2308.09583).
     Differs from the source: own wording of the prompts; complicate_input names the format instead of showing worked
     examples; an instruction whose evolution failed is evolved again in the next round of the same run, and answers cut
-    off at the length limit are rejected. As in the paper the word limit stands in the prompt and is not checked.
+    off at the length limit are rejected; `reach` takes only instructions that are neither known to the student nor far
+    beyond it. As in the paper the word limit stands in the prompt and is not checked.
     """
 
     name: ClassVar[str] = "evol-instruct"
-    prompts: ClassVar[tuple[str, ...]] = ("in_depth", *OPERATIONS, "equality")
+    prompts: ClassVar[tuple[str, ...]] = ("in_depth", *OPERATIONS, "easier", "equality")
 
     rounds: int = Field(1, ge=1, le=10, description="Evolutions in a row; the paper makes 4.")
     operations: Annotated[tuple[Operation, ...], BeforeValidator(parted)] = Field(
-        OPERATIONS, min_length=1, description="Drawn from with equal probability."
+        OPERATIONS,
+        min_length=1,
+        description="Drawn from with equal probability; name one twice to draw it twice as often. `easier` goes down.",
     )
     max_added_words: int = Field(20, ge=10, description="Words an in-depth evolution may add; the paper says 10 to 20.")
     judge_gain: bool = Field(True, description="Ask the model whether the evolved instruction differs (one more call).")
@@ -53,6 +61,19 @@ class EvolInstruct(Synthesizer):
         0.9, gt=0, le=1, description="Nucleus sampling: the share of likely tokens to draw from."
     )
     max_tokens: int = Field(2048, ge=1, description="Tokens of one answer at most.")
+    reach: str | None = Field(None, description=REACH)
+    reach_min: float | None = Field(None, description=REACH_MIN)
+    reach_max: float | None = Field(None, description=REACH_MAX)
+
+    @model_validator(mode="after")
+    def _band(self) -> Self:
+        check_band(self.reach, self.reach_min, self.reach_max)
+        return self
+
+    @property
+    def seed_condition(self) -> str:  # type: ignore[override]
+        """SQL: an instruction, within reach."""
+        return within_reach(Synthesizer.seed_condition, self.reach, self.reach_min, self.reach_max)
 
     def suits(self, sample: Sample) -> bool:
         """One instruction in one turn: a conversation can't be evolved as one."""
@@ -74,6 +95,7 @@ class EvolInstruct(Synthesizer):
         operation = rng.choice(self.operations)
         system = tuple(m for m in sample.messages if m.role == "system")
         metadata: dict[str, Any] = {"operation": operation, "round": number}
+        metadata |= {"given": current} if current != sample.instruction.strip() else {}
         calls = [
             Call(
                 "evolve", self._request(evolving(self._prompts, operation, current, self.max_added_words, rng), number)
@@ -82,6 +104,7 @@ class EvolInstruct(Synthesizer):
         completion = yield calls[0]
         evolved = evolved_text(completion.text or "")
         turns = (*system, Message("user", evolved))
+        metadata["added_words"] = word_count(evolved) - word_count(current)
 
         def outcome(violation: tuple[str, str] | None = None) -> Outcome:
             rule, detail = violation or (None, None)
@@ -91,7 +114,9 @@ class EvolInstruct(Synthesizer):
             return outcome(violation)
         if self.judge_gain:
             calls.append(Call("judge", self._verdict_request(current, evolved), role="judge"))
-            metadata["verdict"] = verdict((yield calls[-1]).text or "")
+            said = (yield calls[-1]).text or ""
+            metadata["verdict"] = verdict(said)
+            metadata |= {"verdict_said": said} if metadata["verdict"] == "unclear" else {}
             if metadata["verdict"] == "equal":
                 return outcome(("no-information-gain", "judged equal to the instruction it came from"))
         calls.append(Call("answer", self._answer_request(turns, number)))
@@ -123,8 +148,8 @@ class EvolInstruct(Synthesizer):
 
 def evolving(prompts: Prompts, operation: Operation, instruction: str, max_added_words: int, rng: random.Random) -> str:
     """The prompt that evolves an instruction."""
-    if operation == "in_breadth":
-        return prompts.fill("in_breadth", instruction=instruction)
+    if operation in ("in_breadth", "easier"):
+        return prompts.fill(operation, instruction=instruction)
     how = prompts.fill(operation, input_format=rng.choice(INPUT_FORMATS))
     return prompts.fill("in_depth", operation=how, max_added_words=max_added_words, instruction=instruction)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+APART_SECONDS = 2.0
+"""Shards follow each other no faster: a fast run hands over more seed samples at once, and so does a slow corpus, to
+which at most a tenth of the time is given. What waits is in `calls.sqlite` meanwhile."""
 OWN_SEED = "own_seed"
 """Metadata of a seed sample that a synthesizer made up: it is no parent, as it is in no corpus."""
 
@@ -72,6 +76,8 @@ class Shards:
         self._run = run
         self._maker = maker
         self._waiting: dict[int, list[tuple[Sample, Outcome]]] = {}
+        self._complete: list[tuple[Sample, Outcome]] = []
+        self._due = 0.0
         self._next = 0
         self._total = 0
         self._size = 1
@@ -90,23 +96,34 @@ class Shards:
         return done
 
     def expect(self, seeds: int, per_shard: int) -> None:
-        """Say how many seed samples are to come, and how many of them make a shard."""
+        """Say how many seed samples are to come, and how many of them make a shard at least."""
         self._total, self._size = seeds, per_shard
 
     def finish(self, position: int, sample: Sample, outcomes: list[Outcome] | None) -> None:
-        """Take the outcomes of the seed sample at `position` (null: it failed); write every shard that is complete."""
+        """Take the outcomes of the seed sample at `position` (null: it failed); now and then write what is complete."""
         self._waiting[position] = [(sample, outcome) for outcome in outcomes or ()]
         self._count(self._waiting[position], 1)
         while self._next < self._total:
             shard = range(self._next, min(self._next + self._size, self._total))
             if not all(p in self._waiting for p in shard):
-                return
+                break
             found = [pair for p in shard for pair in self._waiting.pop(p)]
             passed = self._gate.passed(found)
             self._count(found, -1)
             self._count(passed, 1)
-            self._write(passed)
+            self._complete += passed
             self._next = shard.stop
+        if time.monotonic() >= self._due:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is complete and hand it over."""
+        begun = time.monotonic()
+        complete, self._complete = self._complete, []
+        if complete:
+            self._write(complete)
+            now = time.monotonic()
+            self._due = now + max(APART_SECONDS, 10 * (now - begun))
 
     def _count(self, pairs: list[tuple[Sample, Outcome]], sign: int) -> None:
         for _, outcome in pairs:
@@ -116,8 +133,6 @@ class Shards:
                 self.rejected[outcome.rejected_by] += sign
 
     def _write(self, pairs: list[tuple[Sample, Outcome]]) -> None:
-        if not pairs:
-            return
         name = f"out-{len(self._files()) + 1:05d}"
         outcomes = self._frame(pairs)
         temporary = self.folder / f".{name}.{os.getpid()}"
@@ -126,14 +141,16 @@ class Shards:
         self._hand_over(name, outcomes)
 
     def _hand_over(self, shard: str, outcomes: pl.DataFrame) -> None:
-        for row in outcomes.iter_rows(named=True):
-            if row["rejected_by"] is None:
-                self.any_accepted = True
-                self.made += [from_row(row)] if self._keeps_made else []
-                continue
-            self.rejected_of_run += 1
-            found = row["rejected_by"], row["detail"] or "", row["response"] or row["instruction"]
-            self.first_rejected = self.first_rejected or found
+        import polars as pl
+
+        accepted = outcomes.filter(pl.col("rejected_by").is_null())
+        rejected = outcomes.filter(pl.col("rejected_by").is_not_null())
+        self.any_accepted = self.any_accepted or not accepted.is_empty()
+        self.made += [from_row(row) for row in accepted.iter_rows(named=True)] if self._keeps_made else []
+        self.rejected_of_run += rejected.height
+        if self.first_rejected is None and not rejected.is_empty():
+            row = rejected.row(0, named=True)
+            self.first_rejected = row["rejected_by"], row["detail"] or "", row["response"] or row["instruction"]
         added, duplicates = self._taker.add_outcomes(self._run, shard, outcomes)
         self.added += added
         self.duplicates += duplicates

@@ -72,6 +72,9 @@ class Synthesizer(Operator, ABC):
     """Whether what one seed sample leads to depends on what was accepted before: then the seed samples are worked on
     in rounds of `seeds_per_shard`, and before each `among` is told the accepted samples of all rounds before."""
 
+    runs_code: ClassVar[bool] = False
+    """Whether its steps run programs between calls: they are resumed in a thread, so that answers keep coming in."""
+
     _prompts: Prompts = PrivateAttr(default_factory=lambda: BUILT_IN)
 
     @abstractmethod

@@ -11,12 +11,15 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from curation.errors import BudgetError, ModelError, OperatorError, WinnowError
+from curation.language_models.budget import Spending
 from curation.language_models.calls import CallStore
 from curation.language_models.chat import KeptChat, open_chat_model
+from curation.language_models.limits import Limits
 from curation.language_models.models import Completion
 from curation.progress import Progress, silent
 from curation.sample import Message, Sample
@@ -27,6 +30,8 @@ from synthesis.synthesizer import Call, Outcome, Steps, Synthesizer
 
 FAILURES_IN_A_ROW = 20
 """After so many failed seed samples without one that came through, something is wrong with all of them."""
+GRACE_SECONDS = 60.0
+"""How long a run that has to stop waits for the answers that are on their way: they may be paid for already."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class SynthesizeReport:
     """Who judged, where it was not the model itself."""
     stopped: str | None = None
     """Why seed samples are left that nobody was asked about; the same command goes on with them."""
+    budget_usd: float | None = None
+    """What all commands of the run together may spend; null = no limit."""
+    spent_usd: float | None = None
+    """What all commands of the run have spent, with what calls without an answer may have cost; null = unknown."""
 
 
 def synthesize(
@@ -78,6 +87,11 @@ def synthesize(
     limit: int | None = None,
     seed: int = 0,
     concurrency: int = 16,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
+    budget_usd: float | None = None,
+    free: bool = False,
+    first: int | None = None,
     progress: Progress = silent,
     folder: Path | None = None,
 ) -> SynthesizeReport:
@@ -93,6 +107,11 @@ def synthesize(
         limit: seed samples at most.
         seed: random seed of the draw and of every choice a synthesizer makes.
         concurrency: calls in flight at most, for each of the two models.
+        requests_per_minute: sent to each of the two models at most; null = what the endpoint names in its headers.
+        tokens_per_minute: as above, of input and output.
+        budget_usd: US dollars that all commands of the run, model and judge together, may spend; null = no limit.
+        free: models on this machine cost nothing.
+        first: work on the first so many seed samples of the run and leave the rest to the next command: a pilot.
         progress: told after every seed sample.
         folder: where the shards lie; `jobs/synthesize-RUN` in the corpus when null.
 
@@ -102,17 +121,32 @@ def synthesize(
         ModelError: a model can't be opened, refuses every call, or let every seed sample fail; or nothing that it wrote
             was accepted.
     """
-    for name, value in (("limit", limit), ("concurrency", concurrency)):
+    for name, value in (
+        ("limit", limit),
+        ("concurrency", concurrency),
+        ("first", first),
+        ("requests_per_minute", requests_per_minute),
+        ("tokens_per_minute", tokens_per_minute),
+    ):
         if value is not None and value < 1:
             raise OperatorError(f"{name} is {value}.", fix=f"give a {name} of 1 or more")
     synthesizer = synthesizer.with_prompts(corpus.path / "prompts")
-    acceptance = acceptance or Acceptance()
+    acceptance = (acceptance or Acceptance()).with_prompts(corpus.path / "prompts")
+    spending = Spending.on_prices_of(corpus.path, limit_usd=budget_usd, free=free)
     with CallStore(corpus.path / "calls.sqlite") as calls:
         before = calls.last()
-        chat = open_chat_model(model_spec, calls=calls, concurrency=concurrency)
-        judge = open_chat_model(judge_spec, calls=calls, concurrency=concurrency) if judge_spec else chat
+        limits = Limits(requests_per_minute, tokens_per_minute)
+        chat, judge = (
+            open_chat_model(spec, calls=calls, concurrency=concurrency, limits=limits, budget=spending.on(spec))
+            if spec
+            else None
+            for spec in (model_spec, judge_spec if judge_spec != model_spec else None)
+        )
+        assert chat is not None
+        judge = judge or chat
         run = run_name(synthesizer, chat.model, judge.model, acceptance, seed, where, limit)
         chat.run = judge.run = run
+        spending.begin(calls.path, run)
         operator = made_by(synthesizer, chat.model, judge.model, acceptance)
         corpus.synthesis_run(run, operator, chat.model)
         seeds = draw(corpus, synthesizer, where, limit, seed)
@@ -120,11 +154,11 @@ def synthesize(
         place = folder or corpus.path / "jobs" / f"synthesize-{run}"
         shards = Shards(place, corpus, run, maker, acceptance.gate(corpus, seeds), synthesizer.in_rounds)
         done = shards.take_finished()
-        todo = [sample for sample in seeds if sample.id not in done]
-        tally = _Tally(len(seeds), len(seeds) - len(todo))
-        work = _Work(synthesizer, acceptance, chat, judge, seeds, seed, shards, progress, tally)
+        todo = [sample for sample in seeds[:first] if sample.id not in done]
+        tally = _Tally(len(seeds), len(seeds[:first]) - len(todo))
+        work = _Work(synthesizer, acceptance, chat, judge, seeds, seed, shards, spending.telling(progress), tally)
         asyncio.run(work.all(todo, workers=2 * concurrency))
-        return work.report(run, calls, before)
+        return replace(work.report(run, calls, before), budget_usd=budget_usd, spent_usd=spending.spent_usd)
 
 
 def run_name(
@@ -146,7 +180,7 @@ def made_by(synthesizer: Synthesizer, model: str, judge: str, acceptance: Accept
     """The operator JSON of the samples it makes."""
     made = {**synthesizer.spec(), "model": model}
     made |= {"judge": judge} if judge != model else {}
-    rules = acceptance.model_dump(mode="json", exclude_defaults=True)
+    rules = acceptance.spec()
     made |= {"acceptance": rules} if rules else {}
     return json.dumps(made, sort_keys=True, ensure_ascii=False)
 
@@ -163,6 +197,8 @@ class _Tally:
     refusals: int = 0
     """Requests in a row that the endpoint would refuse again."""
     stopped: str | None = None
+    error: WinnowError | None = None
+    """What the run ends with, once the answers that are on their way are in."""
 
 
 @dataclass
@@ -187,14 +223,17 @@ class _Work:
         try:
             for start in range(0, len(todo), step):
                 self.synthesizer = self.synthesizer.among(self.seeds, self.shards.made)
-                await self._side_by_side(start, todo[start : start + step], workers)
-        except ExceptionGroup as stopped:
-            # Not `except*`: what is raised inside one is wrapped in a group again.
-            known = stopped.subgroup(WinnowError)
-            raise (known or stopped).exceptions[0] from None
+                try:
+                    await self._side_by_side(start, todo[start : start + step], workers)
+                finally:
+                    self.shards.write()
+                if self.tally.stopped:
+                    break
         finally:
             await self.chat.close()
             await self.judge.close()
+        if self.tally.error is not None:
+            raise self.tally.error
         if self.tally.failures and len(self.tally.failures) == self.tally.seeds:
             raise self._stop(f"None of the {self.tally.seeds} seed samples came through")
         if not self.tally.stopped and not self.tally.failures:
@@ -202,9 +241,19 @@ class _Work:
 
     async def _side_by_side(self, start: int, samples: list[Sample], workers: int) -> None:
         queue = iter(enumerate(samples, start))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(workers, len(samples))):
-                group.create_task(self._worker(queue))
+        working = {asyncio.create_task(self._worker(queue)) for _ in range(min(workers, len(samples)))}
+        try:
+            while working:
+                done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+                for worker in done:
+                    worker.result()  # raises what is a bug
+                if self.tally.error is not None and working:
+                    _, working = await asyncio.wait(working, timeout=GRACE_SECONDS)
+                    return
+        finally:
+            for worker in working:
+                worker.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
 
     async def _worker(self, queue: Iterator[tuple[int, Sample]]) -> None:
         for position, sample in queue:
@@ -212,12 +261,16 @@ class _Work:
                 return
             try:
                 outcomes = await self._answered(sample)
+                self.shards.finish(position, sample, outcomes)
+                self._count(failed=outcomes is None)
             except BudgetError as spent:
                 # What others wait for is paid for already: they go on until they would have to pay again.
                 self.tally.stopped = str(spent)
                 return
-            self.shards.finish(position, sample, outcomes)
-            self._count(failed=outcomes is None)
+            except WinnowError as error:
+                self.tally.error = self.tally.error or error
+                self.tally.stopped = self.tally.stopped or error.message
+                return
 
     def _steps(self, sample: Sample) -> Steps:
         outcomes = yield from self.synthesizer.steps(sample, self.synthesizer.random_state(sample, self.seed))
@@ -226,26 +279,37 @@ class _Work:
     async def _answered(self, sample: Sample) -> list[Outcome] | None:
         """Make the calls that the steps yield; null when one of them failed."""
         steps = self._steps(sample)
-        try:
-            asked = next(steps)
-            while True:
-                calls = (asked,) if isinstance(asked, Call) else asked
-                completions = await self._completed(calls)
-                for call, completion in zip(calls, completions, strict=True):
-                    if completion.error is not None and completion.refused:
-                        self._count_refusal(completion.error)
-                        return [_refused(sample, call, completion.error)]
-                    if completion.error is not None:
-                        self.tally.failures.append(f"{call.step}: {completion.error}")
-                        return None
-                self.tally.refusals = 0
-                asked = steps.send(completions[0] if isinstance(asked, Call) else completions)
-        except StopIteration as end:
-            outcomes: list[Outcome] = end.value
-            return outcomes
+        asked, outcomes = await self._next(steps, None)
+        while outcomes is None:
+            calls = (asked,) if isinstance(asked, Call) else asked
+            completions = await self._completed(calls)
+            for call, completion in zip(calls, completions, strict=True):
+                if completion.error is not None and completion.refused:
+                    self._count_refusal(completion.error)
+                    return [_refused(sample, call, completion.error)]
+                if completion.error is not None:
+                    self.tally.failures.append(f"{call.step}: {completion.error}")
+                    return None
+            self.tally.refusals = 0
+            asked, outcomes = await self._next(steps, completions[0] if isinstance(asked, Call) else completions)
+        return outcomes
+
+    async def _next(self, steps: Steps, given: Any) -> tuple[Any, list[Outcome] | None]:
+        """What the steps ask next, or what they end with; programs that they run meanwhile hold up no other call."""
+
+        def resumed() -> tuple[Any, list[Outcome] | None]:
+            try:
+                return steps.send(given), None
+            except StopIteration as end:  # which can't leave a thread
+                return None, end.value
+
+        runs_code = self.synthesizer.runs_code or self.acceptance.run_tests
+        return await asyncio.to_thread(resumed) if runs_code else resumed()
 
     async def _completed(self, calls: Sequence[Call]) -> list[Completion]:
         """The completions of calls that are made at once; all are waited for, even when one may not be paid."""
+        if self.tally.error is not None:
+            raise self.tally.error
         asked = ((self.judge if call.role == "judge" else self.chat).complete(call.request) for call in calls)
         found = await asyncio.gather(*asked, return_exceptions=True)
         completions = []

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from curation.errors import ModelError, OperatorError
 from curation.language_models.causal_lm import HuggingFaceCausalLM
+from curation.language_models.served_losses import ServedCausalLM
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,11 @@ CHUNK_ROWS = 2_048
 NOT_FINITE = "the model gave a loss that is not a finite number"
 
 ModelName = Annotated[
-    str | None, Field(description="Causal LM: hf:PATH or hub name; empty: the corpus' warm-up model.")
+    str | None,
+    Field(
+        description="Causal LM: hf:PATH, a hub name, vllm:MODEL or http://HOST:PORT/v1#MODEL (vLLM); empty: the "
+        "corpus' warm-up model."
+    ),
 ]
 TemplateName = Annotated[
     Literal["alpaca", "wizard", "vicuna", "plain", "chatml"] | None,
@@ -149,13 +154,15 @@ def named(scorer: str, model: str | None) -> str:
 class Reader:
     """A language model that reads answers, with how much it may read at once."""
 
-    lm: HuggingFaceCausalLM
+    lm: HuggingFaceCausalLM | ServedCausalLM
     limit: int
     """Longest prompt and answer, in tokens."""
     batch_tokens: int | None = None
 
     @staticmethod
-    def of(lm: HuggingFaceCausalLM, scorer: str, max_tokens: int | None, batch_tokens: int | None) -> Reader:
+    def of(
+        lm: HuggingFaceCausalLM | ServedCausalLM, scorer: str, max_tokens: int | None, batch_tokens: int | None
+    ) -> Reader:
         """With the model's window for a limit where none is given.
 
         Raises:

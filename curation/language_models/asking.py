@@ -91,10 +91,20 @@ async def _all(chat: KeptChat, requests: Sequence[ChatRequest], workers: int) ->
     found: list[Completion] = [Completion(None, error="not asked")] * len(requests)
     queue = iter(range(len(requests)))
     failures = 0
+    stopped: list[WinnowError] = []
 
     async def work() -> None:
+        # Nobody is cancelled when one call stops the run: answers on their way are paid for, and kept.
+        try:
+            await ask()
+        except WinnowError as error:
+            stopped.append(error)
+
+    async def ask() -> None:
         nonlocal failures
         for i in queue:
+            if stopped:
+                return
             found[i] = await chat.complete(requests[i])
             if not found[i].refused:  # says something of this request alone
                 failures = failures + 1 if found[i].error is not None else 0
@@ -105,13 +115,9 @@ async def _all(chat: KeptChat, requests: Sequence[ChatRequest], workers: int) ->
                 )
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(workers, len(requests))):
-                group.create_task(work())
-    except ExceptionGroup as stopped:
-        # Not `except*`: what is raised inside one is wrapped in a group again.
-        known = stopped.subgroup(WinnowError)
-        raise (known or stopped).exceptions[0] from None
+        await asyncio.gather(*(work() for _ in range(min(workers, len(requests)))))
     finally:
         await chat.close()
+    if stopped:
+        raise stopped[0]
     return found

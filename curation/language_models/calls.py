@@ -9,6 +9,7 @@ Several processes may write at once; `kill -9` loses at most the calls that were
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -16,6 +17,8 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
+
+import orjson
 
 from curation.errors import CorpusError
 
@@ -31,23 +34,26 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
     key TEXT NOT NULL, attempt INTEGER NOT NULL, model TEXT NOT NULL, endpoint TEXT NOT NULL,
     request TEXT NOT NULL, response TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER,
-    cost_usd REAL, cost_reason TEXT, error TEXT, run TEXT NOT NULL, created TEXT NOT NULL,
+    cost_usd REAL, cost_reason TEXT, error TEXT, run TEXT NOT NULL, created TEXT NOT NULL, seconds REAL,
     PRIMARY KEY (key, attempt)
 );
 CREATE INDEX IF NOT EXISTS calls_by_run ON calls (run);
+CREATE TABLE IF NOT EXISTS served (name TEXT PRIMARY KEY, weights TEXT NOT NULL);
 """
 
 _INSERT = """
 INSERT INTO calls
 SELECT :key, coalesce(max(attempt), 0) + 1, :model, :endpoint, :request, :response, :finish_reason,
-       :input_tokens, :output_tokens, :cost_usd, :cost_reason, :error, :run, :created
+       :input_tokens, :output_tokens, :cost_usd, :cost_reason, :error, :run, :created, :seconds
 FROM calls WHERE key = :key
 """
 
 _TOTALS = """
-SELECT count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd),
-       count(input_tokens) = count(*) AND count(output_tokens) = count(*), count(cost_usd) = count(*), max(cost_reason)
-FROM calls WHERE run = ? AND rowid > ? AND error IS NULL
+SELECT coalesce(sum(answered), 0), sum(input_tokens), sum(output_tokens), sum(cost_usd),
+       coalesce(min(NOT answered OR (input_tokens IS NOT NULL AND output_tokens IS NOT NULL)), 1),
+       coalesce(min(cost_usd IS NOT NULL OR NOT (answered OR cost_reason IS NOT NULL)), 1),
+       max(cost_reason) FILTER (WHERE cost_usd IS NULL)
+FROM (SELECT *, error IS NULL AS answered FROM calls WHERE run = ? AND rowid > ?)
 """
 
 
@@ -67,7 +73,12 @@ def rendered(model: str, request: ChatRequest) -> str:
 
 def call_key(model: str, request: ChatRequest) -> str:
     """SHA-256 of the rendered request, in hex."""
-    return hashlib.sha256(rendered(model, request).encode("utf-8", "surrogatepass")).hexdigest()
+    return key_of(rendered(model, request))
+
+
+def key_of(asked: str) -> str:
+    """The key of a rendered request."""
+    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +100,12 @@ class Attempt:
     """null = unknown, and then `cost_reason` says why; 0 only where nothing was sent."""
     cost_reason: str | None = None
     error: str | None = None
+    seconds: float | None = None
+    """From being sent to being recorded; null where nothing was sent."""
     attempt: int = 0
     """Counts from 1 within a key; given by the store."""
     created: str = ""
-    """UTC, ISO 8601; given by the store."""
+    """When it was answered or failed: UTC, ISO 8601; given by the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +149,30 @@ class CallStore:
         ).fetchone()
         return None if row is None else json.loads(row[0])
 
+    def weights(self, name: str, found: str | None) -> str:
+        """Keep what a server said it serves under a name; where it said nothing now (null), what it said last."""
+        if found is None:
+            row = self._database.execute("SELECT weights FROM served WHERE name = ?", (name,)).fetchone()
+            return row[0] if row else ""
+        self._database.execute("INSERT OR REPLACE INTO served VALUES (?, ?)", (name, found))
+        return found
+
     def record(self, attempt: Attempt) -> None:
-        """Keep one attempt; it gets the next number of its key and is on disk when this returns."""
+        """Keep one attempt; it gets the next number of its key and is on disk when this returns.
+
+        Raises:
+            CorpusError: the disk would not take it.
+        """
         row = {name: getattr(attempt, name) for name in Attempt.__dataclass_fields__ if name != "attempt"}
-        row["response"] = None if attempt.response is None else json.dumps(attempt.response, ensure_ascii=False)
+        row["response"] = None if attempt.response is None else _json(attempt.response)
         row["created"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._database.execute(_INSERT, {name: _storable(value) for name, value in row.items()})
+        try:
+            self._database.execute(_INSERT, {name: _storable(value) for name, value in row.items()})
+        except sqlite3.OperationalError as error:
+            raise CorpusError(
+                f"{self.path} could not take an answer: {error}.",
+                fix="free disk space and check that you may write there, then run the same command again",
+            ) from None
 
     def attempts(self, key: str) -> list[Attempt]:
         """Every try of a call, first to last."""
@@ -193,6 +224,16 @@ def _prepare(database: sqlite3.Connection) -> None:
             time.sleep(0.05)
     database.execute("PRAGMA synchronous = NORMAL")
     database.executescript(_SCHEMA)
+    if "seconds" not in {row[1] for row in database.execute("PRAGMA table_info(calls)")}:  # of an earlier version
+        with contextlib.suppress(sqlite3.OperationalError):  # another process was faster
+            database.execute("ALTER TABLE calls ADD COLUMN seconds REAL")
+
+
+def _json(response: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(response).decode()
+    except TypeError:  # half of a surrogate pair
+        return json.dumps(response, ensure_ascii=False)
 
 
 def _storable(value: Any) -> Any:

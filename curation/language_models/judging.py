@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from curation.language_models.json_answers import objects_in
+
 # Bounded and possessive, so that no text costs time that grows with its square.
 _NUMBER = r"[-−]?(?<![\d.．])(?<!\d[,，eE])\d{1,9}(?:[.．]\d{1,30}+)?(?!\d)"
 _DRESS = r"[\s*_`\"'“”（()\[\]【】]*+"
@@ -97,40 +99,9 @@ def _said(read: dict[str, Any]) -> list[Any]:
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects of a text, the last first, with plain keys; what is in an object within them counts too."""
-    found = [read for start, end in _braces(text) if (read := _loaded(text[start:end])) is not None]
-    for read in reversed(found):
+    for read in reversed(objects_in(text)):
         inner = [value for value in read.values() if isinstance(value, dict)]
         yield {_key(key): value for part in (*inner, read) for key, value in part.items()}
-
-
-def _braces(text: str) -> list[tuple[int, int]]:
-    """Where outermost braces open and close; those within strings don't count."""
-    spans, depth, begin, quoted, place = [], 0, 0, False, 0
-    while place < len(text):
-        sign = text[place]
-        if quoted:
-            place += sign == "\\"
-            quoted = sign != '"'
-        elif depth and sign == '"':
-            quoted = True
-        elif sign == "{":
-            begin, depth = (place, 1) if depth == 0 else (begin, depth + 1)
-        elif sign == "}" and depth:
-            depth -= 1
-            if depth == 0:
-                spans.append((begin, place + 1))
-        place += 1
-    return spans
-
-
-def _loaded(text: str) -> dict[str, Any] | None:
-    for attempt in (text, re.sub(r",\s*(?=[}\]])", "", text)):
-        try:
-            read = json.loads(attempt, strict=False)
-        except (ValueError, RecursionError):
-            continue
-        return read if isinstance(read, dict) else None
-    return None
 
 
 def _key(name: str) -> str:

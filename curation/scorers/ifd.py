@@ -25,7 +25,7 @@ from curation.language_models.answer_losses import (
     plain,
     prompt,
 )
-from curation.language_models.causal_lm import fingerprint_of, open_causal_lm
+from curation.language_models.served_losses import lm_fingerprint, open_lm
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ class IFD(Scorer):
 
     def fingerprint(self) -> str:
         """Of the model's files; reads them without loading the model."""
-        return fingerprint_of(named(self.name, self.model))
+        return lm_fingerprint(named(self.name, self.model))
 
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         """One row per sample: the columns, and the reason where one is null."""
         import polars as pl
 
-        reader = Reader.of(open_causal_lm(named(self.name, self.model)), self.name, self.max_tokens, self.batch_tokens)
+        reader = Reader.of(open_lm(named(self.name, self.model)), self.name, self.max_tokens, self.batch_tokens)
         asked = last_answers(batch)
         reasons: list[str | None] = [None] * len(asked)
         if self.definition == "reverse":

@@ -72,6 +72,7 @@ class Judge(Scorer):
         judge_NAME (DOUBLE): each dimension, `lowest`..`highest`, mean over `samples`.
         judge_rationale (VARCHAR): why, as the judge put it the first time.
         judge_raw (VARCHAR): what the judge wrote, all of it.
+        judge_response_format (VARCHAR; with `structured` alone): what the endpoint is held to, and why to no more.
 
     Differs from the source: own rubric and prompt; a dimension each; what can't be read is null and is kept, where
         AlpaGasus' parser gives -1. SelectIT reads probabilities of tokens under five prompts; here each further rating
@@ -95,6 +96,10 @@ class Judge(Scorer):
     max_tokens: int = Field(1024, ge=1, description="Tokens of one reply at most, thinking included")
     max_chars: int = Field(12_000, ge=100, description="So much of the request, and of the answer, is shown")
     concurrency: int = Field(16, ge=1, description="Requests in flight at most")
+    structured: bool = Field(
+        False,
+        description="Hold replies to a JSON schema by response_format, where a trial shows that the endpoint obeys",
+    )
 
     _calls: Path | None = PrivateAttr(None)
 
@@ -111,7 +116,10 @@ class Judge(Scorer):
     @classmethod
     def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         columns = [_column(name) for name, _ in map(_split, value)]
-        wrong = next((c for i, c in enumerate(columns) if c in ("", "raw", "rationale") or c in columns[:i]), None)
+        wrong = next(
+            (c for i, c in enumerate(columns) if c in ("", "raw", "rationale", "response_format") or c in columns[:i]),
+            None,
+        )
         if wrong is not None:
             raise ValueError(f"a dimension can't be called {wrong!r}, or not twice")
         return value
@@ -130,7 +138,14 @@ class Judge(Scorer):
     @property
     def columns(self) -> dict[str, str]:
         each = {f"judge_{_column(name)}": "DOUBLE" for name, _ in map(_split, self.dimensions)}
-        return {"judge": "DOUBLE", **each, "judge_rationale": "VARCHAR", "judge_raw": "VARCHAR"}
+        found = {"judge": "DOUBLE", **each, "judge_rationale": "VARCHAR", "judge_raw": "VARCHAR"}
+        return {**found, "judge_response_format": "VARCHAR"} if self.structured else found
+
+    def spec(self) -> dict[str, Any]:
+        found = super().spec()
+        if not self.structured:  # so that runs from before there was this option stay what they were
+            del found["parameters"]["structured"]
+        return found
 
     def in_corpus(self, folder: Path) -> Self:
         """This scorer, which now keeps every call in the corpus."""
@@ -146,16 +161,31 @@ class Judge(Scorer):
 
         asked = last_answers(batch)
         places = [i for i, one in enumerate(asked) if one.answer.strip()]
-        requests = [self._request(asked[i], turn) for i in places for turn in range(self.samples)]
         run = f"judge-{hashlib.sha256(self.spec_json().encode()).hexdigest()[:12]}"
+        held, told = self._held(run) if places else ({}, None)
+        requests = [self._request(asked[i], turn, held) for i in places for turn in range(self.samples)]
         replies = answers(self.model, requests, calls=self._calls, run=run, concurrency=self.concurrency)
         rows: list[dict[str, Any]] = [{"reason": NOTHING_TO_JUDGE}] * batch.height
         for number, place in enumerate(places):
             rows[place] = self._row(replies[number * self.samples : (number + 1) * self.samples])
+            rows[place] |= {"judge_response_format": told} if self.structured else {}
         kinds = {"DOUBLE": pl.Float64, "VARCHAR": pl.String}
         return pl.DataFrame(rows, schema={**{n: kinds[k] for n, k in self.columns.items()}, "reason": pl.String})
 
-    def _request(self, given: Asked, turn: int) -> ChatRequest:
+    def _held(self, run: str) -> tuple[dict[str, Any], str | None]:
+        """Parameters that hold replies to a structure, and what is told of it."""
+        if not self.structured:
+            return {}, None
+        from curation.language_models.structured import structure_of, structured
+
+        found = structure_of(self.model, calls=self._calls, run=run)
+        names = [name for name, _ in map(_split, self.dimensions)]
+        grade = {"type": "number", "minimum": self.lowest, "maximum": self.highest}
+        properties = {"rationale": {"type": "string"}, **dict.fromkeys(names, grade)}
+        schema = {"type": "object", "properties": properties, "required": list(properties)}
+        return structured(schema, found.step, "grades"), "; ".join((found.step, *found.notes))
+
+    def _request(self, given: Asked, turn: int, held: dict[str, Any]) -> ChatRequest:
         from curation.language_models.models import ChatRequest
 
         named = [_split(dimension) for dimension in self.dimensions]
@@ -169,7 +199,7 @@ class Judge(Scorer):
             rubric="\n".join(f"- {name}: {meaning}" for name, meaning in named),
             keys=", ".join(f'"{name}": number' for name, _ in named),
         )
-        parameters = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        parameters = {"temperature": self.temperature, "max_tokens": self.max_tokens, **held}
         return ChatRequest((("user", asked),), parameters, sample_index=turn)
 
     def _row(self, replies: list[Completion]) -> dict[str, Any]:
@@ -198,9 +228,12 @@ class Judge(Scorer):
 def why_unread(replies: list[Completion], wanted: str) -> str:
     """Why a judge's replies gave nothing: the call failed, was cut off, or holds none of what was wanted."""
     from curation.language_models.asking import why_failed
+    from curation.language_models.completions import why_unanswered
 
     if (failed := why_failed(replies)) is not None:
         return failed
+    if all(reply.finish_reason == "length" and not (reply.text or "").strip() for reply in replies):
+        return f"{why_unanswered(replies[0])}"
     if any(reply.finish_reason == "length" for reply in replies):
         return f"the judge's reply was cut off at max_tokens; it holds {wanted}"
     return f"the judge's reply holds {wanted}"

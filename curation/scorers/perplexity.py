@@ -21,7 +21,7 @@ from curation.language_models.answer_losses import (
     plain,
     prompt,
 )
-from curation.language_models.causal_lm import fingerprint_of, open_causal_lm
+from curation.language_models.served_losses import lm_fingerprint, open_lm
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ class Perplexity(Scorer):
         return self.model_copy(update=left_open(self.model, self.template, folder))
 
     def fingerprint(self) -> str:
-        return fingerprint_of(named(self.name, self.model))
+        return lm_fingerprint(named(self.name, self.model))
 
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
 
-        lm = open_causal_lm(named(self.name, self.model))
+        lm = open_lm(named(self.name, self.model))
         reader = Reader.of(lm, self.name, self.max_tokens, self.batch_tokens)
         asked = last_answers(batch)
         template = self.template or "plain"

@@ -23,7 +23,7 @@ from curation.language_models.answer_losses import (
     perplexity,
     prompt,
 )
-from curation.language_models.causal_lm import fingerprint_of, open_causal_lm
+from curation.language_models.served_losses import lm_fingerprint, open_lm
 from curation.operators import Scorer
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SelectiveIFD(Scorer):
         return scorer
 
     def fingerprint(self) -> str:
-        return fingerprint_of(named(self.name, self.model))
+        return lm_fingerprint(named(self.name, self.model))
 
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import numpy as np
@@ -110,7 +110,7 @@ class SelectiveIFD(Scorer):
         """`gaps`, L(token | instruction) - L(token) for each token of the answer but its first, or `reason` why not."""
         import polars as pl
 
-        lm = open_causal_lm(named(self.name, self.model))
+        lm = open_lm(named(self.name, self.model))
         reader = Reader.of(lm, self.name, self.max_tokens, self.batch_tokens)
         asked = last_answers(batch)
         answers = [one.answer for one in asked]

@@ -22,7 +22,7 @@ from curation.language_models.answer_losses import (
     named,
     prompt,
 )
-from curation.language_models.causal_lm import fingerprint_of, open_causal_lm
+from curation.language_models.served_losses import lm_fingerprint, open_lm
 from curation.operators import Scorer
 from curation.sample import text_id
 
@@ -77,7 +77,7 @@ class TargetFit(Scorer):
         return scorer
 
     def fingerprint(self) -> str:
-        return fingerprint_of(named(self.name, self.model))
+        return lm_fingerprint(named(self.name, self.model))
 
     def score(self, batch: pl.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -102,7 +102,7 @@ class TargetFit(Scorer):
         """`target_fit`, `reason`, and a hash of the `question` that it answers."""
         import polars as pl
 
-        lm = open_causal_lm(named(self.name, self.model))
+        lm = open_lm(named(self.name, self.model))
         reader = Reader.of(lm, self.name, self.max_tokens, self.batch_tokens)
         asked = last_answers(batch)
         given = reader.spans(

@@ -23,7 +23,8 @@ TOLD: dict[str, dict[str, str]] = {
     "synthesize": {
         "seeds": "seed samples", "accepted": "accepted", "duplicates": "known already", "rejected": "rejected",
         "failed": "failed", "first_failure": "first failure", "calls": "calls", "cached_calls": "answered before",
-        "cost_usd": "cost in US dollars", "cost_reason": "cost unknown",
+        "cost_usd": "cost in US dollars", "cost_reason": "cost unknown", "spent_usd": "spent in all",
+        "stopped": "stopped",
     },
     "export": {
         "name": "mix", "rows": "training rows", "eval_rows": "evaluation rows", "random_rows": "random rows",

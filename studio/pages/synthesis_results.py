@@ -1,26 +1,24 @@
-"""What synthesis made: how many came through, what rejected the others, and each result beside its seed sample."""
+"""What synthesis made: how many came through, what rejected the others, what it cost, and each result in full."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from curation.errors import WinnowError
 from studio import forms
-from studio.pages.conversations import conversation
-from studio.pages.distribution import ROW_PIXELS, shortened, text_columns
+from studio.pages import synthesis_outcomes
+from studio.pages.synthesis_calls import calls_of
 
 if TYPE_CHECKING:
     import polars as pl
 
     from curation.corpus import Corpus
     from curation.language_models.calls import Totals
-
-REJECTED = 100
-"""Rejected outcomes in the table."""
 
 ACCEPTED = "FROM samples WHERE batch = ? AND coalesce(root, id) = id"
 """SQL: what a run made, as it made it. A later version has the batch of the sample it came from, and is no outcome."""
@@ -34,6 +32,8 @@ class SynthesisRun:
     name: str
     model: str
     started: str
+    folder: Path
+    """Where its shards lie."""
 
     @property
     def title(self) -> str:
@@ -49,18 +49,66 @@ def runs(corpus: Corpus) -> list[SynthesisRun]:
         "FROM synthesis_runs ORDER BY started_at DESC, run"
     )
     return [
-        SynthesisRun(run, json.loads(operator)["name"], model, started)
+        SynthesisRun(run, json.loads(operator)["name"], model, started, corpus.path / "jobs" / f"synthesize-{run}")
         for run, operator, model, started in found.iter_rows()
     ]
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How many came how far."""
+
+    seeds: int
+    """Seed samples with outcomes."""
+    outcomes: int
+    rules: dict[str, int]
+    """Rule -> outcomes it rejected, most first; without those accepted by hand."""
+    by_hand: int
+    """Accepted although a rule had rejected them."""
+    accepted: int
+    new: int
+    """Accepted ones whose text the corpus did not have."""
+
+    def steps(self) -> list[tuple[str, int, str]]:
+        """Stage, number and kind (seeds, rule or accepted), from the seed samples to the corpus."""
+        rules = [(rule, count, "rule") for rule, count in self.rules.items()]
+        first = [("seed samples", self.seeds, "seeds"), ("outcomes", self.outcomes, "seeds")]
+        hand = [("accepted by hand", self.by_hand, "accepted")] if self.by_hand else []
+        accepted = ("accepted", self.accepted, "accepted")
+        return [*first, *rules, accepted, *hand, ("new in the corpus", self.new, "accepted")]
+
+
 def outcomes(corpus: Corpus, run: str) -> pl.DataFrame:
-    """outcome, samples: the accepted ones first, then the rejected by rule."""
+    """outcome, samples: the accepted ones first, then the rejected by rule, without those accepted by hand."""
     return corpus.query(
         f"SELECT 'accepted' AS outcome, count(*) AS samples {ACCEPTED} UNION ALL "
-        "(SELECT rejected_by, count(*) FROM synthesis_rejected WHERE run = ? GROUP BY rejected_by ORDER BY 2 DESC, 1)",
-        run,
-        run,
+        "(SELECT rejected_by, count(*) FROM synthesis_rejected "
+        "WHERE run = ? AND id NOT IN (SELECT id FROM samples WHERE batch = ?) "
+        "GROUP BY rejected_by ORDER BY 2 DESC, 1)",
+        *([run] * 3),
+    )
+
+
+def counts(corpus: Corpus, run: str) -> Counts:
+    """How many outcomes of a run came how far."""
+    (_, fresh), *rules = outcomes(corpus, run).rows()
+    whole = corpus.query(
+        f"""SELECT (SELECT coalesce(sum("rows"), 0) FROM shards WHERE run = ?) AS outcomes,
+        (SELECT count(*) FROM synthesis_rejected WHERE run = ?) AS rejected,
+        (SELECT count(*) {ACCEPTED} AND id IN (SELECT id FROM synthesis_rejected WHERE run = ?)) AS by_hand,
+        (SELECT count(DISTINCT seed) FROM (
+            SELECT json_extract_string(metadata, '$.seed_id') AS seed FROM samples WHERE batch = ?
+            UNION ALL SELECT json_extract_string(metadata, '$.seed_id') FROM synthesis_rejected WHERE run = ?
+            UNION ALL SELECT json_extract_string(metadata, '$.seed_id') FROM duplicates WHERE batch = ?)) AS seeds""",
+        *([run] * 7),
+    ).row(0, named=True)
+    return Counts(
+        seeds=int(whole["seeds"]),
+        outcomes=int(whole["outcomes"]),
+        rules=dict(rules),
+        by_hand=int(whole["by_hand"]),
+        accepted=int(whole["outcomes"]) - int(whole["rejected"]),
+        new=int(fresh),
     )
 
 
@@ -72,38 +120,62 @@ def section(corpus: Corpus) -> None:
         st.caption("No synthesis has run yet. Accepted samples, rejected ones and the cost of the calls appear here.")
         return
     run = st.selectbox("Run", stored, format_func=lambda r: r.title, key=f"synthesis_run_{len(stored)}")
-    counted = outcomes(corpus, run.run)
+    counted = counts(corpus, run.run)
+    if counted.outcomes and not counted.accepted:
+        _failed(corpus, run, counted)
     funnel, calls = st.columns([3, 2], gap="large")
     with funnel:
-        st.altair_chart(funnel_chart(counted), alt="Accepted outcomes, and rejected ones by rule")
+        st.altair_chart(funnel_chart(counted), alt="From seed samples over outcomes and rules to the corpus")
     with calls:
         _calls(corpus, run.run, counted)
     accepted, rejected = st.tabs(["Accepted", "Rejected"])
     with accepted:
-        _pairs(corpus, run.run)
+        synthesis_outcomes.accepted(corpus, run.run)
     with rejected:
-        _rejected(corpus, run.run)
+        synthesis_outcomes.rejected(corpus, run.run, list(counted.rules))
 
 
-def funnel_chart(counted: pl.DataFrame) -> Any:
-    """Bars with their numbers: accepted first, each rule below."""
-    import altair as alt
-
-    base = alt.Chart(counted).encode(
-        y=alt.Y("outcome:N", sort=None, title=None, axis=alt.Axis(labelLimit=200)),
-        x=alt.X("samples:Q", title=None, axis=None),
+def _failed(corpus: Corpus, run: SynthesisRun, counted: Counts) -> None:
+    """A run of which nothing was accepted has failed: why, and the first answer as it came."""
+    rule, detail, metadata = corpus.query(
+        "SELECT rejected_by, detail, metadata FROM synthesis_rejected WHERE run = ? ORDER BY added_at, id LIMIT 1",
+        run.run,
+    ).row(0)
+    st.error(
+        forms.plain(f"Failed: none of {counted.outcomes:,} outcomes was accepted. The first: {rule}, {detail}."),
+        icon=":material/error:",
     )
-    colour = alt.condition("datum.outcome == 'accepted'", alt.value("#4F46E5"), alt.value("#A1A1AA"))
+    st.caption("Read the raw answer, then change the parameter, the prompt or the model.")
+    calls_of(corpus.path, json.loads(metadata), key=f"failed-{run.run}", opened=True)
+
+
+def funnel_chart(counted: Counts) -> Any:
+    """Bars with their numbers, from the seed samples down to what is new in the corpus."""
+    import altair as alt
+    import polars as pl
+
+    stages = pl.DataFrame(counted.steps(), schema=["stage", "samples", "kind"], orient="row")
+    stages = stages.with_columns(
+        label=pl.when(pl.col("kind") == "rule").then(pl.lit("− ") + pl.col("stage")).otherwise(pl.col("stage"))
+    )
+    base = alt.Chart(stages).encode(
+        y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=220)),
+        x=alt.X("samples:Q", title=None, axis=None),
+        tooltip=["stage", "samples"],
+    )
+    kinds, colours = ["seeds", "rule", "accepted"], ["#A1A1AA", "#D97706", "#4F46E5"]
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=colours), legend=None)
     text = base.mark_text(align="left", dx=4).encode(text=alt.Text("samples:Q", format=","), color=alt.value("#71717A"))
-    return alt.layer(base.mark_bar().encode(color=colour), text).properties(height=24 + 30 * counted.height)
+    return alt.layer(base.mark_bar().encode(color=colour), text).properties(height=20 + 26 * stages.height)
 
 
-def _calls(corpus: Corpus, run: str, counted: pl.DataFrame) -> None:
-    total = int(counted["samples"].sum())
-    accepted = int(counted["samples"][0])
+def _calls(corpus: Corpus, run: str, counted: Counts) -> None:
     numbers = st.columns(2)
-    numbers[0].metric("Accepted", f"{accepted:,}", help="New samples in the corpus, each with its parents.")
-    numbers[1].metric("Acceptance", f"{accepted / total:.0%}" if total else "none yet")
+    kept = counted.accepted + counted.by_hand
+    numbers[0].metric("New samples", f"{counted.new:,}", help="In the corpus, each with its parents.")
+    numbers[1].metric("Acceptance", f"{kept / counted.outcomes:.0%}" if counted.outcomes else "none yet")
+    if known := counted.accepted + counted.by_hand - counted.new:
+        st.caption(f"{known:,} accepted texts were in the corpus already.")
     try:
         spent = totals(corpus, run)
     except WinnowError as error:
@@ -111,6 +183,24 @@ def _calls(corpus: Corpus, run: str, counted: pl.DataFrame) -> None:
         return
     if spent is not None:
         st.caption(forms.plain(_spent(spent)))
+    report = _last_report(corpus, run)
+    if report.get("budget_usd") is not None:
+        from curation.language_models.budget import usd
+
+        st.caption(forms.plain(f"Of a budget of {usd(report['budget_usd'])} US dollars."))
+    if report.get("stopped"):
+        st.warning(forms.plain(report["stopped"]), icon=":material/pause_circle:")
+
+
+def _last_report(corpus: Corpus, run: str) -> dict[str, Any]:
+    """What the last command that worked on this run reported; empty where it is not known."""
+    from studio import jobs
+
+    for job in jobs.jobs(corpus.path):
+        report = job.report or {}
+        if job.argv[0] == "synthesize" and report.get("run") == run:
+            return report.get("pilot") or report
+    return {}
 
 
 def totals(corpus: Corpus, run: str) -> Totals | None:
@@ -136,62 +226,3 @@ def _spent(spent: Totals) -> str:
     if spent.input_tokens is None and spent.output_tokens is None:
         tokens = "tokens not reported"
     return f"{spent.calls:,} calls answered, {tokens}, {cost}."
-
-
-def _pairs(corpus: Corpus, run: str) -> None:
-    made = corpus.query(f"SELECT id, parents {ACCEPTED} ORDER BY position", run)
-    if made.is_empty():
-        st.caption("Nothing was accepted.")
-        return
-    number = st.pagination(made.height, key=f"pairs_{run}_{made.height}") if made.height > 1 else 1
-    sample_id, parents = made.row(number - 1)
-    before, after = st.columns(2, gap="large")
-    with before:
-        st.markdown("**Seed sample**")
-        _parent(corpus, parents)
-    with after:
-        st.markdown("**New sample**")
-        made_by = corpus.sample(sample_id)
-        conversation(made_by.messages)
-        told = {k: v for k, v in made_by.metadata.items() if isinstance(v, str | int | float)}
-        st.caption(forms.plain(" · ".join([sample_id, *(f"{k}: {v}" for k, v in told.items() if len(str(v)) < 60)])))
-
-
-def _parent(corpus: Corpus, parents: list[str] | None) -> None:
-    if not parents:
-        st.caption("It has no parent.")
-        return
-    try:
-        parent = corpus.sample(parents[0])
-    except WinnowError as error:
-        forms.show_error(error)
-        return
-    conversation(parent.messages)
-    st.caption(forms.plain(f"{parent.id} · source: {parent.source}"))
-
-
-def _rejected(corpus: Corpus, run: str) -> None:
-    rows = corpus.query(
-        'SELECT r.rejected_by AS "rule", r.detail, left(s.instruction, 400) AS seed_sample, '
-        "left(r.instruction, 400) AS instruction, left(r.response, 400) AS response "
-        "FROM synthesis_rejected r LEFT JOIN samples s ON s.id = r.parents[1] WHERE r.run = ? "
-        f"ORDER BY r.rejected_by, r.added_at, r.id LIMIT {REJECTED}",
-        run,
-    )
-    if rows.is_empty():
-        st.caption("Nothing was rejected.")
-        return
-    st.dataframe(
-        shortened(rows),
-        hide_index=True,
-        row_height=ROW_PIXELS,
-        placeholder="–",
-        column_config=text_columns(
-            rule=st.column_config.TextColumn("Rule", width=130),
-            detail=st.column_config.TextColumn("What the rule saw", width=150),
-            seed_sample=st.column_config.TextColumn("Seed sample", width=180),
-            instruction=st.column_config.TextColumn("New instruction", width=200),
-            response=st.column_config.TextColumn("New response", width=200),
-        ),
-        alt="Rejected outcomes with the rule, the seed sample and the texts",
-    )

@@ -1,25 +1,50 @@
-"""The Synthesize page: new samples from seed samples, and what became of each."""
+"""The Synthesize page: new samples from seed samples, what they will cost, and what became of each."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from curation.errors import WinnowError
 from studio import forms
-from studio.pages import synthesis_results
+from studio.fields import setting
+from studio.pages import synthesis_costs, synthesis_prompts, synthesis_results
 from studio.pages.distribution import both
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
+    from synthesis.acceptance import Acceptance
+    from synthesis.synthesizer import Synthesizer
 
-KINDS = {"demo": "Demo answers (default)", "address": "Server address", "openai": "OpenAI"}
+KINDS = {"demo": "Demo answers", "address": "Server address", "openai": "OpenAI", "vllm": "vLLM"}
 NO_SEEDS = {
     "demo": "No sample of the working set has a demo answer: choose a server address or OpenAI.",
     "other": "No sample of the working set can be a seed sample.",
 }
-SEEDS = "operator IS NULL AND instruction <> ''"
-"""What can be a seed sample: it has an instruction and was not made here."""
+SEEDS = "operator IS NULL"
+"""What can be a seed sample: it was not made here."""
+CHEAP = (
+    *("whole", "refusals", "eliminate", "language", "min_answer_words", "max_answer_words", "min_instruction_words"),
+    *("max_instruction_words", "max_characters", "answer_format", "banned"),
+)
+KNOWN = ("exact", "max_rouge", "max_cosine", "encoder", "compare", "parents_count", "benchmarks")
+DEAR = ("min_score", "judge_max_tokens", "run_tests", "test_seconds", "test_memory_mb")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The form as it is filled in."""
+
+    operator: Synthesizer | None
+    acceptance: Acceptance | None
+    model: str
+    judge: str | None
+    argv: list[str]
+    """The command without what a pilot adds."""
+    missing: list[str] = field(default_factory=list)
+    """Why it can't run yet."""
 
 
 def page() -> None:
@@ -36,50 +61,122 @@ def page() -> None:
 
 
 def _synthesize(corpus: Corpus, where: str | None) -> None:
-    from synthesis.synthesizers import SYNTHESIZERS
-
     form, command = st.columns([3, 2], gap="large")
     with form:
-        synthesizer, options = forms.operator_form(SYNTHESIZERS, key="synthesizer")
-        model, reason = _model()
-        seeds = corpus.count(both(where, _suitable(model)))
-        limit_cell, seed_cell = st.columns(2)
-        most = max(1, seeds)
-        limit = limit_cell.number_input(
-            "Seed samples",
-            1,
-            most,
-            min(20, most),
-            key="synthesize_limit",
-            help="Drawn by the random seed from the working set; a larger number keeps the ones drawn before.",
-        )
-        seed = seed_cell.number_input("Random seed", 0, value=0, key="synthesize_seed")
+        filled, asked = _form(corpus, where)
     with command:
-        argv = ["synthesize", str(corpus.path), synthesizer.name, "--model", model, *options, "--limit", str(limit)]
-        argv += ["--seed", str(seed)] if seed else []
-        argv += ["--where", where] if where else []
-        _cost(model, int(limit), seeds)
-        reason = reason or (None if seeds else NO_SEEDS["demo" if model == "demo" else "other"])
-        forms.command_box(
-            corpus, argv, key="synthesize", label=f"Synthesize from {limit:,} samples", disabled_reason=reason
+        synthesis_costs.before(corpus, filled, asked)
+
+
+def _form(corpus: Corpus, where: str | None) -> tuple[Filled, synthesis_costs.Asked]:
+    from synthesis.synthesizers import SYNTHESIZERS
+
+    synthesizer, options = forms.operator_form(SYNTHESIZERS, key="synthesizer")
+    missing: list[str] = []
+    model, reason = _model(corpus, "synthesize")
+    judge, judge_reason = _judge()
+    missing += [told for told in (reason, judge_reason) if told]
+    operator = _built(lambda: _operator(synthesizer, options), missing)
+    asked = _asked(corpus, where, model, operator, missing)
+    rules = _acceptance(corpus)
+    acceptance = _built(lambda: _rules(rules), missing)
+    names = (*synthesizer.prompts, *(("accept",) if any(rule.startswith("min_score=") for rule in rules) else ()))
+    synthesis_prompts.section(corpus, names)
+    argv = ["synthesize", str(corpus.path), synthesizer.name, "--model", model, *options]
+    argv += ["--judge", judge] if judge else []
+    for rule in rules:
+        argv += ["--accept", rule]
+    argv += asked.options()
+    argv += ["--where", where] if where else []
+    return Filled(operator, acceptance, model, judge, argv, missing), asked
+
+
+def _operator(synthesizer: type[Synthesizer], options: list[str]) -> Synthesizer:
+    from curation.operators import build
+    from studio.performing import pairs
+
+    built = build("synthesizer", (synthesizer,), synthesizer.name, pairs(options[1::2], "--set"))
+    assert isinstance(built, synthesizer)
+    return built
+
+
+def _rules(rules: list[str]) -> Acceptance:
+    from studio.synthesizing import acceptance
+
+    return acceptance(rules)
+
+
+def _built(build: Any, missing: list[str]) -> Any:
+    try:
+        return build()
+    except WinnowError as error:
+        missing.append(error.message)
+        return None
+
+
+def _asked(
+    corpus: Corpus, where: str | None, model: str, operator: Synthesizer | None, missing: list[str]
+) -> synthesis_costs.Asked:
+    """How many seed samples, at which pace, and for how much."""
+    own = operator.own_seeds(1, 0) if operator is not None else None
+    condition = both(where, f"{SEEDS} AND ({operator.seed_condition if operator else 'true'})")
+    seeds = (
+        1_000_000 if own is not None else corpus.count(both(condition, demo_seeds()) if model == "demo" else condition)
+    )
+    if not seeds:
+        missing.append(NO_SEEDS["demo" if model == "demo" else "other"])
+    most = max(1, seeds)
+    cells = st.columns(3)
+    limit = cells[0].number_input(
+        "Seed samples", 1, most, min(20, most), key=f"synthesize_limit{'_demo' if model == 'demo' else ''}",
+        help="Drawn by the random seed from the working set; a larger number keeps the ones drawn before.",
+    )  # fmt: skip
+    seed = cells[1].number_input("Random seed", 0, value=0, key="synthesize_seed")
+    budget = cells[2].number_input(
+        "Budget (US dollars)", 0.0, value=None, placeholder="no limit", format="%.2f", key="synthesize_budget",
+        help="What all commands of this run may spend, model and judge together. It is never exceeded.",
+    )  # fmt: skip
+    with st.expander("Pace and price", icon=":material/speed:"):
+        cells = st.columns(3)
+        concurrency = cells[0].number_input("Calls at the same time", 1, value=16, key="synthesize_concurrency")
+        requests = cells[1].number_input(
+            "Requests per minute", 1, value=None, placeholder="as the endpoint says", key="synthesize_requests"
         )
+        tokens = cells[2].number_input(
+            "Tokens per minute", 1, value=None, placeholder="as the endpoint says", key="synthesize_tokens"
+        )
+        free = st.toggle("Models on this machine cost nothing", key="synthesize_free")
+        synthesis_costs.price_form(corpus, model)
+    return synthesis_costs.Asked(
+        where=both(where, demo_seeds()) if model == "demo" else where,
+        seeds=None if own is not None else seeds,
+        limit=int(limit),
+        seed=int(seed),
+        budget=budget or None,
+        concurrency=int(concurrency),
+        requests_per_minute=requests,
+        tokens_per_minute=tokens,
+        free=free,
+    )
 
 
-def _suitable(model: str) -> str:
-    """The condition for seed samples that this model can answer."""
+def demo_seeds() -> str:
+    """The condition for seed samples that have a demo answer."""
     from studio.demo_corpus import DEMO_SEED_SAMPLES
 
-    return both(SEEDS, DEMO_SEED_SAMPLES) if model == "demo" else SEEDS
+    return DEMO_SEED_SAMPLES
 
 
-def _model() -> tuple[str, str | None]:
-    """The chat model's spec, and why it can't be used yet."""
+def _model(corpus: Corpus, key: str) -> tuple[str, str | None]:
+    """The chat model's spec, and why it can't be used yet; without demo seed samples a server is offered first."""
+    first = "demo" if corpus.count(demo_seeds()) else "address"
     kind = st.segmented_control(
-        "Model", list(KINDS), format_func=lambda k: KINDS[k], default="demo", required=True, key="synthesize_kind"
+        "Model", list(KINDS), format_func=lambda k: KINDS[k], default=first, required=True, key=f"{key}_kind"
     )
     if kind == "address":
-        address = st.text_input("Address", placeholder="http://localhost:8000/v1", key="synthesize_address").strip()
-        name = st.text_input("Model name", placeholder="Qwen/Qwen3-8B", key="synthesize_served").strip()
+        cells = st.columns(2)
+        address = cells[0].text_input("Address", placeholder="http://localhost:8000/v1", key=f"{key}_address").strip()
+        name = cells[1].text_input("Model name", placeholder="Qwen/Qwen3-8B", key=f"{key}_served").strip()
         st.caption(
             "Any OpenAI-compatible server: vLLM, llama.cpp, Ollama. A key is read from WINNOW_API_KEY, never stored."
         )
@@ -89,9 +186,13 @@ def _model() -> tuple[str, str | None]:
             None if ready else "Give the address and the model.",
         )
     if kind == "openai":
-        name = st.text_input("Model name", placeholder="gpt-4.1-mini", key="synthesize_openai").strip()
+        name = st.text_input("Model name", placeholder="gpt-4.1-mini", key=f"{key}_openai").strip()
         st.caption("The key is read from OPENAI_API_KEY in the environment of the studio, and never stored.")
         return f"openai:{name or 'MODEL'}", None if name else "Name the model."
+    if kind == "vllm":
+        name = st.text_input("Model", placeholder="Qwen/Qwen3-8B or a folder", key=f"{key}_vllm").strip()
+        st.caption("Started from vLLM's own environment (`make vllm`) and stopped when the run has ended.")
+        return f"vllm:{name or 'MODEL'}", None if name else "Name the model."
     st.caption(
         "Replays answers that ship with the demo corpus: nothing is sent, nothing is paid, and only its seed samples "
         "are answered. With your own data choose a server address or OpenAI."
@@ -99,12 +200,32 @@ def _model() -> tuple[str, str | None]:
     return "demo", None
 
 
-def _cost(model: str, limit: int, seeds: int) -> None:
-    st.caption(f"{seeds:,} samples of the working set can be seed samples; {min(limit, seeds):,} are drawn.")
-    if model == "demo":
-        st.caption("Cost: none, the answers are replayed.")
-    else:
-        st.caption(
-            "Cost: unknown before the run, which is not zero. Every call is kept with its tokens, and a finished call "
-            "is never paid twice. Try a few seed samples first."
-        )
+def _judge() -> tuple[str | None, str | None]:
+    """The judge's spec where it is another model, and why it can't be used yet."""
+    if not st.toggle("Another model judges", key="synthesize_judged", help="A stronger one judges better."):
+        return None, None
+    spec = st.text_input(
+        "Judge", placeholder="openai:gpt-4.1 or http://localhost:8001/v1#MODEL", key="synthesize_judge"
+    ).strip()
+    return spec or None, None if spec else "Name the judge."
+
+
+def _acceptance(corpus: Corpus) -> list[str]:
+    """Rules for new samples as NAME=VALUE words."""
+    from synthesis.acceptance import Acceptance
+
+    words: list[str] = []
+    with st.expander("Acceptance: what a new sample must be like", icon=":material/fact_check:"):
+        st.caption("Beside the synthesizer's own rules, cheap ones first; each rejected outcome is kept with its rule.")
+        told = {"Text": CHEAP, "Against seed samples, the corpus and benchmarks": KNOWN, "Judge and execution": DEAR}
+        listed = {name for names in told.values() for name in names}
+        other = tuple(name for name in Acceptance.model_fields if name not in listed)
+        for title, names in {**told, "Other": other}.items():
+            known = [name for name in names if name in Acceptance.model_fields]
+            if known:
+                st.markdown(f"**{title}**")
+            cells = st.columns(3)
+            for place, name in enumerate(known):
+                with cells[place % 3]:
+                    words += setting(Acceptance, name, key="acceptance")[1:]
+    return words

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,48 @@ def test_totals_count_from_a_mark_on(tmp_path):
         mark = calls.last()
         calls.record(attempt("b", response=ANSWER, input_tokens=5, output_tokens=2, cost_usd=0.5))
         assert (calls.totals("r", after=mark).input_tokens, calls.totals("r", after=mark).cost_usd) == (5, 0.5)
+
+
+def test_a_store_of_an_earlier_version_gets_the_new_column(tmp_path):
+    path = tmp_path / "calls.sqlite"
+    with sqlite3.connect(path) as old:
+        old.execute(
+            "CREATE TABLE calls (key TEXT NOT NULL, attempt INTEGER NOT NULL, model TEXT, endpoint TEXT, request TEXT, "
+            "response TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER, cost_usd REAL, "
+            "cost_reason TEXT, error TEXT, run TEXT, created TEXT, PRIMARY KEY (key, attempt))"
+        )
+        old.execute("INSERT INTO calls (key, attempt, response, run) VALUES ('old', 1, '{}', 'r')")
+    for _ in range(2):
+        with CallStore(path) as calls:
+            calls.record(attempt("new", response=ANSWER, seconds=0.5))
+            assert calls.lookup("old") == {}
+            assert calls.attempts("new")[-1].seconds == 0.5
+
+
+def test_what_a_failed_attempt_may_have_cost_is_part_of_the_total(tmp_path):
+    with CallStore(tmp_path / "calls.sqlite") as calls:
+        calls.record(attempt("a", error="timed out", cost_usd=0.25))
+        calls.record(attempt("a", error="503 busy"))
+        calls.record(attempt("a", response=ANSWER, input_tokens=3, output_tokens=1, cost_usd=0.5))
+        assert (calls.totals("r").calls, calls.totals("r").cost_usd, calls.totals("r").input_tokens) == (1, 0.75, 3)
+        calls.record(attempt("b", error="timed out", cost_reason="no price"))
+        assert (calls.totals("r").cost_usd, calls.totals("r").cost_reason) == (None, "no price")
+
+
+def test_a_disk_that_takes_no_more_gives_two_lines(tmp_path):
+    with CallStore(tmp_path / "calls.sqlite") as calls:
+        calls._database.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(CorpusError, match="could not take an answer: database or disk is full") as raised:
+            calls.record(attempt(response={"text": "x" * 100_000}))
+    assert raised.value.fix.startswith("free disk space")
+
+
+def test_what_a_server_said_it_serves_is_remembered(tmp_path):
+    with CallStore(tmp_path / "calls.sqlite") as calls:
+        assert calls.weights("address#m", None) == ""
+        assert calls.weights("address#m", "abc") == "abc"
+        assert calls.weights("address#m", None) == "abc"
+        assert calls.weights("address#m", "") == ""
 
 
 def test_several_writers_lose_nothing(tmp_path):

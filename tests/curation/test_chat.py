@@ -86,6 +86,13 @@ def test_a_cost_that_the_endpoint_reports_is_kept(calls):
     assert cost_of({"usage": {}}, "host", "m")[0] is None
 
 
+def test_an_attempt_tells_how_long_it_took(calls):
+    with Loopback(latency_seconds=0.1) as server:
+        ask(server.spec, asking(), calls=calls)
+    [answered] = calls.attempts(call_key("loopback", asking()))
+    assert 0.1 <= answered.seconds < 5
+
+
 # ---------------------------------------------------------------------------------------------------------- patience
 
 
@@ -106,15 +113,11 @@ def test_retry_after_is_honoured():
 
 
 def test_retry_after_is_read_as_seconds_milliseconds_or_a_date():
-    class AnswerError(Exception):
-        def __init__(self, **headers: str) -> None:
-            self.response = type("Response", (), {"headers": {k.replace("_", "-"): v for k, v in headers.items()}})
-
-    assert retry_after(AnswerError(retry_after="2.5")) == 2.5
-    assert retry_after(AnswerError(retry_after_ms="250", retry_after="9")) == 0.25
-    assert 25 < retry_after(AnswerError(retry_after=formatdate(time.time() + 30, usegmt=True))) <= 30
-    assert retry_after(AnswerError()) is None
-    assert retry_after(AnswerError(retry_after="soon")) is None
+    assert retry_after({"retry-after": "2.5"}) == 2.5
+    assert retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert 25 < retry_after({"retry-after": formatdate(time.time() + 30, usegmt=True)}) <= 30
+    assert retry_after({}) is None
+    assert retry_after({"retry-after": "soon"}) is None
 
 
 def test_an_endpoint_that_stays_busy_stops_the_run_with_two_lines():
@@ -157,6 +160,37 @@ def test_an_answer_that_is_no_completion_is_an_error():
     assert "no chat completion: <html>login" in answer.error
 
 
+def test_a_call_that_waits_for_a_busy_endpoint_holds_back_no_other():
+    def first_is_busy(body, n):
+        return refusal(429, "wait", **{"Retry-After": "0.6"}) if n == 1 else "ok"
+
+    async def run() -> list[str]:
+        chat, order = open_chat_model(server.spec, concurrency=1, patience=QUICK), []
+
+        async def one(text: str) -> None:
+            await chat.complete(asking(text))
+            order.append(text)
+
+        await asyncio.gather(*(one(str(n)) for n in range(5)))
+        await chat.close()
+        return order
+
+    with Loopback(first_is_busy) as server:
+        assert asyncio.run(run()) == ["1", "2", "3", "4", "0"]
+
+
+def test_few_random_429s_slow_the_rest_hardly(calls):
+    def now_and_then(body, n):
+        return refusal(429, "busy", **{"retry-after-ms": "100"}) if n % 50 == 10 else "ok"
+
+    with Loopback(now_and_then, latency_seconds=0.01) as server:
+        begun = time.monotonic()
+        answers = ask(server.spec, *(asking(str(n)) for n in range(200)), calls=calls)
+    assert {a.text for a in answers} == {"ok"}
+    assert server.requests == 204
+    assert time.monotonic() - begun < 10
+
+
 # -------------------------------------------------------------------------------------------------- what stops a run
 
 
@@ -190,11 +224,40 @@ def test_an_address_where_nobody_listens_stops_the_run():
         ask("http://127.0.0.1:9/v1#m", asking())
 
 
+def test_a_server_that_is_out_of_memory_stops_the_run_and_says_what_to_do():
+    with (
+        Loopback(lambda body, n: refusal(500, "CUDA out of memory. Tried to allocate 2 GiB")) as server,
+        pytest.raises(ModelError, match="is out of memory: Error code: 500 - CUDA out of memory") as raised,
+    ):
+        ask(server.spec, asking())
+    assert "--max-model-len" in raised.value.fix
+    assert "every answer so far is kept" in raised.value.fix
+
+
+def test_when_more_than_half_of_the_last_attempts_fail_the_run_stops():
+    def mostly_broken(body, n):
+        return refusal(500, "worker crashed") if n % 3 else "fine"
+
+    hasty = Patience(attempts=50, first_wait_seconds=0.001, longest_wait_seconds=0.002, broken_seconds=0)
+    with (
+        Loopback(mostly_broken) as server,
+        pytest.raises(ModelError, match=r"More than half of the last calls .* the last: Error code: 500 - worker"),
+    ):
+        ask(server.spec, *(asking(str(n)) for n in range(100)), patience=hasty)
+    assert 20 <= server.requests < 100
+
+
+def test_once_the_run_is_stopped_nothing_more_is_sent():
+    with Loopback(key="right", latency_seconds=0.05) as server, pytest.raises(ModelError):
+        ask(server.spec, *(asking(str(n)) for n in range(100)))
+    assert server.requests <= 16
+
+
 @pytest.mark.parametrize(
     "spec, message, fix",
     [
         ("openai:gpt-4.1", "OPENAI_API_KEY is not set", "set OPENAI_API_KEY"),
-        ("vllm:Qwen/Qwen3-8B", "not started from here yet", "vllm serve Qwen/Qwen3-8B"),
+        ("vllm:", "is no chat model", "vllm:MODEL"),
         ("http://localhost:8000/v1", "names no model", "#MODEL"),
         ("http://me:pass@host/v1#m", "holds a user, a password or a query", "WINNOW_API_KEY"),
         ("gpt-4.1", "is no chat model", "openai:MODEL"),
@@ -218,10 +281,10 @@ def test_openai_models_get_the_new_name_of_max_tokens(monkeypatch):
 
 
 def test_the_openai_key_does_not_travel_in_plain_text_over_a_network(monkeypatch):
-    from curation.language_models.chat import _key_for
+    from curation.language_models.chat import key_for
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
-    keys = [_key_for(a) for a in ("http://127.0.0.1:1/v1", "https://host/v1", "http://host:8000/v1")]
+    keys = [key_for(a) for a in ("http://127.0.0.1:1/v1", "https://host/v1", "http://host:8000/v1")]
     assert keys == ["sk-mine", "sk-mine", "none"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -13,96 +12,24 @@ from streamlit.testing.v1 import AppTest
 from curation.comparing import compare
 from curation.corpus import Corpus
 from curation.ingestion import ingest
-from curation.mixing import build_mix, export
-from curation.scorers.length import Length
 from curation.scorers.metadata import Metadata
 from curation.scoring import score
-from curation.selection import select
-from curation.selectors import Longest, Random
 from studio.pages import (
     comparison,
     distribution,
     evaluate,
     exported_mixes,
     runs,
-    synthesis_results,
 )
 from studio.pages import (
     score as score_page,
 )
-from synthesis import Distill, synthesize
-from tests.studio.pages import opener
+from tests.studio.pages import button, command, texts, write_run
 from training.comparison import Difference, SourceRow
 from training.evaluation import RunEvaluation
 from training.run_folder import process_start
 
 PAGES = ("score", "select", "synthesize", "mix", "train", "evaluate")
-ROWS = [
-    {"instruction": f"What is {n} plus {n}?", "output": "It is " + "certainly " * n + f"{2 * n}.", "index": n}
-    for n in range(30)
-]
-CHINESE = [
-    {"instruction": f"介绍第{n}种茶。", "output": "这是一种香气很好的茶。" * (n + 1), "index": 100 + n}
-    for n in range(10)
-]
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """A corpus on which every verb has run once; the training run is written by hand."""
-    folder = tmp_path_factory.mktemp("studio")
-    for name, rows in (("sums", ROWS), ("tea", CHINESE)):
-        (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(r) for r in rows), encoding="utf-8")
-    corpus = Corpus.create(folder / "corpus")
-    ingest(corpus, [folder / "sums.jsonl", folder / "tea.jsonl"])
-    score(corpus, Length())
-    score(corpus, Metadata(field="index"), where="source = 'sums'")
-    select(corpus, Random(), 10, name="drawn")
-    select(corpus, Longest(), 10, name="longest")
-    replies = folder / "replies.jsonl"
-    lines = [
-        {"contains": ["第1种"], "reply": "龙井产自杭州。"},
-        {"contains": ["第2种"], "reply": "I'm sorry, but I can't help with that."},
-    ]
-    replies.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
-    synthesize(corpus, Distill(), f"replay:{replies}", where="instruction LIKE '%第1种%' OR instruction LIKE '%第2种%'")
-    export(corpus, build_mix({"name": "best", "parts": [{"selection": "longest"}, {"selection": "drawn", "rows": 2}]}))
-    write_run(corpus, "first")
-    return corpus
-
-
-def write_run(corpus: Corpus, name: str, **status) -> Path:
-    folder = corpus.path / "runs" / name
-    folder.mkdir(parents=True)
-    config = {"base_model": "models/small", "adapter": "full", "max_steps": 3}
-    events = [
-        {"type": "data", "rows": 12, "tokens": 900, "loss_tokens": 500, "truncated": 1, "dropped": {}},
-        {"type": "held_out", "step": 0, "loss": 6.0, "loss_by_source": {"sums": 5.5, "tea": 6.5}},
-        *({"type": "log", "step": n, "loss": 6 - n / 10, "seconds": n, "tokens_seen": 300 * n} for n in (1, 2, 3)),
-        {"type": "held_out", "step": 3, "loss": 5.5, "loss_by_source": {"sums": 5.1, "tea": 6.0}},
-    ]
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "data.json").write_text(json.dumps({"mix": str(corpus.path / "mixes" / "best")}))
-    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-    (folder / "status.json").write_text(json.dumps({"state": "done", "step": 3, "max_steps": 3, **status}))
-    return folder
-
-
-@pytest.fixture
-def open_page(corpus, monkeypatch):
-    return opener(monkeypatch, corpus.path)
-
-
-def command(app: AppTest, verb: str) -> str:
-    return next(code.value for code in app.code if code.value.startswith(f"winnow {verb} "))
-
-
-def button(app: AppTest, key: str):
-    return next(b for b in app.button if b.key == key)
-
-
-def texts(app: AppTest) -> str:
-    return " ".join(element.value for element in (*app.caption, *app.markdown, *app.info, *app.success, *app.error))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -219,34 +146,11 @@ def test_a_sample_that_one_takes_and_another_leaves_has_the_stored_reason(corpus
 
 
 def test_score_means_stand_beside_those_of_the_pool(corpus):
-    table = comparison.score_table(compare(corpus, ["drawn", "longest"]), ["drawn", "longest"])
-    row = table.filter(column="length").row(0, named=True)
-    assert row["longest"] > row["pool"]
-
-
-# -------------------------------------------------------------------- synthesize
-
-
-def test_a_server_needs_its_address_before_it_can_run(open_page):
-    app = open_page("synthesize").segmented_control(key="synthesize_kind").set_value("address").run()
-    assert button(app, "synthesize-run").disabled
-    app.text_input(key="synthesize_address").set_value("http://localhost:8000/v1")
-    app.text_input(key="synthesize_served").set_value("small").run()
-    assert "--model 'http://localhost:8000/v1#small'" in command(app, "synthesize")
-    assert not button(app, "synthesize-run").disabled
-    assert "not zero" in texts(app)
-
-
-def test_outcomes_are_counted_by_rule(corpus):
-    run = synthesis_results.runs(corpus)[0]
-    counted = dict(synthesis_results.outcomes(corpus, run.run).iter_rows())
-    assert counted == {"accepted": 1, "refusal": 1}
-
-
-def test_a_new_sample_stands_beside_its_seed_sample(open_page):
-    shown = [text.value for text in open_page("synthesize").text]
-    assert shown.count("介绍第1种茶。") == 2
-    assert "龙井产自杭州。" in shown
+    table = comparison.score_table(compare(corpus, ["drawn", "longest"]), ["length"])
+    row = table.row(0, named=True)
+    assert row["Score"] == "length"
+    assert row["longest"].endswith(" ▲")
+    assert float(row["longest"].split()[0]) > float(row["pool"])
 
 
 # -------------------------------------------------------------------- mix

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from curation.language_models.models import Completion
 from curation.sample import Message, Sample
+from curation.scorers.file import File
+from curation.scoring import score
 from synthesis.distill import Distill
-from tests.synthesis.samples import asked
+from synthesis.drawing import draw
+from tests.synthesis.samples import SeededCorpus, asked
 from tests.synthesis.scripted import played
 
 RIVERS = asked("Name three rivers.", "Rhine, Nile, Amazon.")
@@ -44,3 +48,48 @@ def test_reasoning_is_kept_only_when_asked_for():
     [plain], _ = played(Distill(), RIVERS, thought)
     [with_reasoning], _ = played(Distill(keep_reasoning=True), RIVERS, thought)
     assert (plain.messages[-1].reasoning, with_reasoning.messages[-1].reasoning) == (None, "a German one")
+
+
+@pytest.mark.parametrize(
+    "keep, rules",
+    [
+        ("all", [None, None, None]),
+        ("majority", [None, "minority-answer", None]),
+        ("one", [None, "minority-answer", "agrees-with-kept"]),
+    ],
+)
+def test_answers_are_kept_by_vote_over_their_final_answers(keep, rules):
+    question = asked("What is 6 x 7?", "I don't know.")
+    answers = "6 x 7 = 42. #### 42", "#### 41", "七个六是四十二。答案是42。"
+    outcomes, _ = played(Distill(answers=3, keep=keep), question, *answers)
+    assert [o.rejected_by for o in outcomes] == rules
+    if keep != "all":
+        assert (outcomes[0].metadata["final_answer"], outcomes[0].metadata["agreement"]) == ("42", 2 / 3)
+        assert outcomes[1].detail == "'41', and 2 of 3 say '42'"
+
+
+def test_an_answer_that_the_sample_has_already_has_a_vote_and_is_not_kept():
+    question = asked("What is 6 x 7?", "#### 42")
+    outcomes, _ = played(Distill(answers=3, keep="one"), question, "#### 42", "#### 41", "It is 42.")
+    assert [o.rejected_by for o in outcomes] == ["same-as-seed", "minority-answer", None]
+    assert outcomes[2].metadata["agreement"] == 2 / 3
+
+
+def test_a_tie_keeps_none_and_a_vote_of_one_is_refused():
+    outcomes, _ = played(Distill(answers=2, keep="majority"), RIVERS, "#### 1", "#### 2")
+    assert [o.rejected_by for o in outcomes] == ["no-majority", "no-majority"]
+    with pytest.raises(ValidationError, match="needs 2 answers or more"):
+        Distill(keep="majority")
+
+
+def test_only_where_the_student_is_weak(tmp_path):
+    corpus = SeededCorpus(tmp_path, [RIVERS, asked("Name a sea.", "North Sea."), asked("Name a lake.", "Lake Como.")])
+    easy, hard, _ = corpus.frame(["id"])["id"].to_list()
+    run = corpus.path / "rates.jsonl"
+    run.write_text(f'{{"id": "{easy}", "pass_rate": 1.0}}\n{{"id": "{hard}", "pass_rate": 0.25}}\n')
+    score(corpus, File(path=str(run)))
+    drawn = draw(corpus, Distill(reach="pass_rate", reach_max=0.5), None, None, 0)
+    assert [s.id for s in drawn] == [hard]
+    assert len(draw(corpus, Distill(), None, None, 0)) == 3
+    with pytest.raises(ValidationError, match="name it as reach"):
+        Distill(reach_max=0.5)

@@ -4,6 +4,7 @@ import random
 import re
 
 import pytest
+from pydantic import ValidationError
 
 from curation.errors import OperatorError
 from curation.language_models.models import Completion
@@ -123,9 +124,50 @@ def test_operations_are_given_as_a_list_or_with_commas():
         build("synthesizer", SYNTHESIZERS, "evol-instruct", {"operations": "deepest"})
 
 
+REQUIRED = {"textbook": {"topics": "topics.txt"}, "on-policy-pairs": {"run": "first"}}
+
+
 @pytest.mark.parametrize("kind", SYNTHESIZERS)
 def test_the_spec_names_version_and_prompts_and_rebuilds_the_synthesizer(kind):
-    spec = kind().spec()
+    made = kind(**REQUIRED.get(kind.name, {}))
+    spec = made.spec()
     assert set(spec) == {"name", "parameters", "version", "prompts"}
     assert set(spec["prompts"]) == set(kind.prompts)
-    assert build("synthesizer", SYNTHESIZERS, spec["name"], spec["parameters"]) == kind()
+    assert build("synthesizer", SYNTHESIZERS, spec["name"], spec["parameters"]) == made
+
+
+EASIER = "Write a line about rain."
+
+
+def test_evolution_goes_down_only_where_it_is_asked_to():
+    assert "easier" not in EvolInstruct().operations
+    [outcome], calls = played(EvolInstruct(operations="easier"), POEM, EASIER, "Not Equal", VERSES)
+    assert "easier" in calls[0].request.messages[0][1]
+    assert (outcome.rejected_by, outcome.metadata["operation"]) == (None, "easier")
+    [outcome], _ = played(EvolInstruct(operations="easier"), POEM, EASIER, "Equal")
+    assert outcome.rejected_by == "no-information-gain"
+
+
+def test_every_outcome_says_what_its_evolution_did():
+    (first, second), _ = played(
+        EvolInstruct(rounds=2, operations="deepen"),
+        POEM,
+        HARDER,
+        "Not Equal",
+        VERSES,
+        "又一首诗？",
+        "They differ.",
+        VERSES,
+    )
+    assert first.metadata == {"operation": "deepen", "round": 1, "added_words": 9, "verdict": "not equal"}
+    assert second.metadata["given"] == HARDER
+    assert (second.metadata["verdict"], second.metadata["verdict_said"]) == ("unclear", "They differ.")
+
+
+def test_only_what_is_within_reach_is_a_seed_sample():
+    assert EvolInstruct().seed_condition == "instruction <> ''"
+    band = EvolInstruct(reach="pass_rate", reach_min=0.1, reach_max=0.9)
+    assert band.seed_condition == 'instruction <> \'\' AND "pass_rate" >= 0.1 AND "pass_rate" <= 0.9'
+    assert EvolInstruct(reach="ifd").seed_condition == "instruction <> '' AND \"ifd\" IS NOT NULL"
+    with pytest.raises(ValidationError, match="above reach_max"):
+        EvolInstruct(reach="ifd", reach_min=1, reach_max=0)

@@ -139,3 +139,42 @@ def test_a_second_run_asks_nothing_and_a_new_sample_asks_once(tmp_path: Path):
         assert score(corpus, judge).scored == 1
         assert server.requests == 3
     assert corpus.frame(["judge", "judge_accuracy"])["judge"].to_list() == [4, 4, 4]
+
+
+def graded(body: dict[str, Any], number: int) -> Any:
+    """A server that obeys a schema: the only city there is, or the same grade for everything."""
+    if "response_format" not in body:
+        return "It is good, I would say."
+    properties = body["response_format"]["json_schema"]["schema"]["properties"]
+    answers = {"number": 4, "string": "ok"}
+    return json.dumps({name: inner.get("enum", [answers[inner["type"]]])[0] for name, inner in properties.items()})
+
+
+def test_replies_are_held_to_a_structure_where_the_endpoint_obeys():
+    row = measured(graded, structured="true")[0]
+    assert (row["judge"], row["judge_rationale"], row["judge_response_format"]) == (4, "ok", "json_schema")
+
+
+def test_an_endpoint_that_ignores_the_structure_is_told_of_and_judges_all_the_same():
+    grades = '{"accuracy": 3, "helpfulness": 3, "clarity": 3, "completeness": 3}'
+    row = measured(
+        lambda body, number: grades if "Grade the answer" in str(body) else "Paris.",
+        structured="true",
+    )[0]
+    assert row["judge"] == 3
+    assert row["judge_response_format"].startswith("prompt; ")
+    assert "takes response_format json_schema and ignores it: it answered 'Paris.'" in row["judge_response_format"]
+
+
+def test_without_the_option_a_run_is_the_one_it_was_before_there_was_one():
+    plain = Judge(model="replay:x")
+    assert "structured" not in plain.spec()["parameters"]
+    assert "judge_response_format" not in plain.columns
+    assert build("scorer", SCORERS, "judge", {"model": "replay:x", "structured": "true"}).spec()["parameters"][
+        "structured"
+    ]
+
+
+def test_a_reply_that_only_thinks_says_so():
+    row = measured(lambda body, n: {"content": "<think>Hmm", "finish_reason": "length"})[0]
+    assert "thinking took all the tokens" in row["reason"]

@@ -1,0 +1,230 @@
+"""What a run will take: its upper bound, a pilot with its forecast, and the price that both rest on."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from curation.errors import CorpusError, WinnowError
+from studio import forms, jobs
+
+if TYPE_CHECKING:
+    from curation.corpus import Corpus
+    from curation.language_models.prices import Price
+    from studio.pages.synthesize import Filled
+    from synthesis.bounding import UpperBound
+
+REPLAYED = 20
+"""Seed samples that are replayed for the bound shown here; the pilot's report replays more."""
+REPLAY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How much is asked for."""
+
+    where: str | None
+    seeds: int | None
+    """Samples of the working set that can be seed samples; null where the synthesizer has its own."""
+    limit: int
+    seed: int
+    budget: float | None
+    concurrency: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    free: bool
+
+    def options(self) -> list[str]:
+        """As the command takes them; what is as by default is left out."""
+        words = ["--limit", str(self.limit)]
+        words += ["--seed", str(self.seed)] if self.seed else []
+        words += ["--budget", f"{self.budget:g}"] if self.budget else []
+        words += ["--concurrency", str(self.concurrency)] if self.concurrency != 16 else []
+        words += ["--requests-per-minute", str(self.requests_per_minute)] if self.requests_per_minute else []
+        words += ["--tokens-per-minute", str(self.tokens_per_minute)] if self.tokens_per_minute else []
+        return words + (["--free"] if self.free else [])
+
+
+def before(corpus: Corpus, filled: Filled, asked: Asked) -> None:
+    """What it takes at most, the pilot with its forecast, and the run."""
+    if asked.seeds is not None:
+        most = min(asked.limit, asked.seeds)
+        st.caption(f"{asked.seeds:,} samples of the working set can be seed samples; {most:,} are drawn.")
+    reason = filled.missing[0] if filled.missing else None
+    found = None if reason else upper(corpus, filled, asked)
+    bound = None if isinstance(found, WinnowError) else found
+    if isinstance(found, WinnowError):
+        forms.show_error(found)
+        reason = found.message
+    if bound is not None:
+        st.markdown("**At most**")
+        st.caption(forms.plain(told_bound(bound)))
+        if bound.cost_usd is None and asked.budget and not reason:
+            reason = "A budget needs a known price: set it under Pace and price."
+    if filled.model != "demo":
+        _pilot(corpus, filled, asked, bound, reason)
+    else:
+        st.caption("Cost: none, the answers are replayed.")
+    st.markdown("**Run**")
+    forms.command_box(
+        corpus, filled.argv, key="synthesize", label=f"Synthesize from {asked.limit:,} seed samples",
+        disabled_reason=reason,
+    )  # fmt: skip
+
+
+def upper(corpus: Corpus, filled: Filled, asked: Asked) -> UpperBound | WinnowError | None:
+    """The upper bound of what the form asks for, or why there is none; found once for each form."""
+    from curation.language_models.prices import Prices
+    from synthesis.bounding import upper_bound
+
+    if filled.operator is None:
+        return None
+    known = [str(price) for price in Prices.read(corpus.path).rows]
+    key = (str(corpus.path), corpus.count(), asked, filled.operator.spec(), *filled.argv, *known)
+    kept = st.session_state.get("synthesize-bound")
+    if kept is None or kept[0] != repr(key):
+        try:
+            found: UpperBound | WinnowError = upper_bound(
+                corpus,
+                filled.operator,
+                "replay:demo" if filled.model == "demo" else filled.model,
+                judge_spec=filled.judge,
+                acceptance=filled.acceptance,
+                where=asked.where,
+                limit=asked.limit,
+                seed=asked.seed,
+                free=asked.free,
+                replayed=REPLAYED,
+                replay_seconds=REPLAY_SECONDS,
+            )
+        except WinnowError as error:
+            found = error
+        st.session_state["synthesize-bound"] = kept = (repr(key), found)
+    bound: UpperBound | WinnowError = kept[1]
+    return bound
+
+
+def told_bound(bound: UpperBound) -> str:
+    """The bound in a sentence."""
+    cost = "cost unknown, which is not zero" if bound.cost_usd is None else f"{bound.cost_usd:,.2f} US dollars"
+    kinds: Counter[str] = Counter()
+    for step, n in bound.calls_by_step.items():
+        kinds[re.sub(r"[ -]?\d+$", "", step)] += n  # answer 1, answer 2 and so on are one kind
+    steps = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items()) or "none"
+    return (
+        f"{bound.calls:,} calls ({steps}), {bound.input_tokens:,} tokens in, {bound.output_tokens:,} out: {cost}. "
+        "Every answer is counted as long as it may be; a run takes much less."
+    )
+
+
+def _pilot(corpus: Corpus, filled: Filled, asked: Asked, bound: UpperBound | None, reason: str | None) -> None:
+    from synthesis.forecasting import pilot_size
+
+    st.markdown("**Pilot**")
+    size = pilot_size(bound.seeds, filled.operator) if bound is not None and filled.operator is not None else 5
+    argv = [*filled.argv, "--pilot"]
+    forms.command_box(
+        corpus, argv, key="pilot", label=f"Try the first {size} seed samples", disabled_reason=reason,
+    )  # fmt: skip
+    report = None
+    with contextlib.suppress(CorpusError):
+        report = jobs.job(corpus.path, jobs.job_id(argv)).report
+    if report and report.get("forecast"):
+        show_forecast(report["forecast"])
+    else:
+        st.caption("It is the beginning of the run, so nothing of it is paid twice, and it foretells cost and time.")
+
+
+def show_forecast(forecast: dict[str, Any]) -> None:
+    """What the whole run will take, as the pilot foretells it."""
+    cells = st.columns(3)
+    cost, each = forecast["cost_usd"], forecast["usd_per_accepted"]
+    tokens = forecast["tokens_per_accepted"]
+    if cost:
+        cells[0].metric("Cost (US dollars)", money(cost["mean"]), help=interval(cost))
+    else:
+        total = [forecast[name] for name in ("input_tokens", "output_tokens")]
+        known = all(total)
+        cells[0].metric("Tokens", f"{sum(t['mean'] for t in total):,.0f}" if known else "unknown", help="In and out")
+    cells[1].metric("Accepted samples", f"{forecast['samples']['mean']:,.0f}", help=interval(forecast["samples"]))
+    if each:
+        cells[2].metric("Dollars per sample", money(each["mean"]), help=interval(each))
+    else:
+        cells[2].metric("Tokens per sample", f"{tokens['mean']:,.0f}" if tokens else "unknown")
+    told = [f"{forecast['accepted']:,} of {forecast['outcomes']:,} outcomes of the pilot accepted"]
+    told += [f"{forecast['unparsed_share']:.0%} could not be read"] if forecast["unparsed_share"] else []
+    told += [f"about {forms.duration(forecast['seconds'])} in all"] if forecast["seconds"] else []
+    told += [f"accepted samples {interval(forecast['samples'])}"]
+    told += [f"cost {interval(cost)}"] if cost else [f"cost unknown: {forecast['cost_reason']}"]
+    st.caption(forms.plain(" · ".join(told)))
+    rows = [
+        {
+            "step": step["step"],
+            "calls": step["calls"],
+            "in": step["mean_input_tokens"],
+            "in, 9 of 10": step["p90_input_tokens"],
+            "out": step["mean_output_tokens"],
+            "out, 9 of 10": step["p90_output_tokens"],
+        }
+        for step in forecast["steps"]
+    ]
+    whole = {
+        name: st.column_config.NumberColumn(format="%.0f") for name in ("in", "in, 9 of 10", "out", "out, 9 of 10")
+    }
+    st.dataframe(rows, hide_index=True, column_config=whole, alt="Tokens of the calls of each step, mean and 90 %")
+
+
+def interval(estimate: dict[str, Any]) -> str:
+    """The interval of an estimate in words."""
+    low, high = estimate["low"], estimate["high"]
+    shown = money if (high or low) < 10 else lambda n: f"{n:,.0f}"
+    return f"{shown(low)} to {shown(high) if high is not None else 'any number'} (9 of 10 times)"
+
+
+def money(amount: float) -> str:
+    """An amount with as many places as tell something."""
+    return f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}"
+
+
+def price_form(corpus: Corpus, model: str) -> None:
+    """The price in force, and a form that sets one."""
+    from curation.language_models.prices import Prices, endpoint_of
+
+    if model == "demo" or "MODEL" in model:
+        return
+    name = model.rpartition("#")[2] if "#" in model else model.partition(":")[2]
+    price = Prices.read(corpus.path).of(name, endpoint_of(model))
+    st.caption(forms.plain(told_price(name, price)))
+    cells = st.columns([1, 1, 1, 1], vertical_alignment="bottom")
+    key = f"price-{name}"
+    cells[0].number_input("Input, million tokens", 0.0, value=None, format="%.3f", key=f"{key}-input")
+    cells[1].number_input("Cached input", 0.0, value=None, format="%.3f", placeholder="as input", key=f"{key}-cached")
+    cells[2].number_input("Output, million tokens", 0.0, value=None, format="%.3f", key=f"{key}-output")
+    cells[3].button("Set the price", key=f"{key}-set", on_click=_set_price, args=(corpus, name), width="stretch")
+
+
+def told_price(name: str, price: Price | None) -> str:
+    """What the price list says."""
+    if price is None:
+        return f"No price is known for {name}, which is not zero: set it from your provider's price list."
+    since = f" since {price.since}" if price.since else ""
+    return f"{name}: {price.input_usd:g} in, {price.output_usd:g} out, US dollars for a million tokens{since}."
+
+
+def _set_price(corpus: Corpus, name: str) -> None:
+    from datetime import datetime
+
+    from curation.language_models.prices import Price, Prices
+
+    sent, cached, received = (st.session_state.get(f"price-{name}-{part}") for part in ("input", "cached", "output"))
+    if sent is None or received is None:
+        st.toast("Give the price of input and of output.")
+        return
+    day = datetime.now().astimezone().date().isoformat()
+    Prices.read(corpus.path).having(Price(name, sent, received, cached, day)).write(corpus.path)
+    st.toast("The price is set.")
