@@ -39,7 +39,7 @@ def prepared(
     corpus = corpus_of(mix)
     config = training_config(corpus, mix, base_model, {"method": method, "adapter": adapter, **settings})
     mix_name = mix.expanduser().resolve().name
-    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:6]
+    digest = hashlib.sha256(config.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:6]
     runs = corpus / "runs" if corpus else mix / "runs"
     return config, runs / checked_name("run", name or f"{mix_name}-{method}-{config.adapter}-{digest}")
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from curation.errors import WinnowError
 from curation.operators import translated
@@ -34,6 +34,8 @@ RATES: dict[tuple[str, str], tuple[Rate, ...]] = {
     ),
 }
 """(method, adapter) -> rows of (up to this many billion parameters, learning rate, why)."""
+_ALIKE = {"pretrain": "sft", "kto": "dpo", "orpo": "dpo", "simpo": "dpo", "reward": "sft", "grpo": "dpo"}
+"""Methods whose rates are those of another."""
 
 
 class TrainConfig(BaseModel):
@@ -42,39 +44,93 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     base_model: str = Field(min_length=1, description="A causal language model: a folder, or a name on the model hub.")
-    method: Literal["sft", "dpo"] = Field("sft", description="sft imitates answers; dpo prefers chosen to rejected.")
-    adapter: Literal["full", "lora"] = Field("lora", description="Train every weight, or small matrices beside them.")
+    method: Literal["sft", "pretrain", "dpo", "kto", "orpo", "simpo", "reward", "grpo"] = Field(
+        "sft", description="How the mix trains: sft imitates answers; dpo prefers chosen to rejected."
+    )
+    adapter: Literal["full", "lora", "qlora", "freeze", "prompt", "prefix", "p-tuning"] = Field(
+        "lora", description="Train every weight, small matrices beside them, some layers, or virtual tokens."
+    )
     lora_rank: int = Field(16, ge=1, description="Width of the LoRA matrices.")
     lora_alpha: int = Field(32, ge=1, description="LoRA scale; the update is multiplied by alpha / rank.")
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Share of LoRA inputs set to zero while training.")
+    lora_variant: Literal["lora", "rslora", "dora", "pissa"] = Field(
+        "lora", description="Plain LoRA, scaled by the root of the rank, with magnitudes apart, or begun from the SVD."
+    )
+    trained_layers: int = Field(2, description="freeze: layers that are trained, the last n; negative: the first n.")
+    virtual_tokens: int = Field(20, ge=1, description="prompt, prefix, p-tuning: trained vectors before every text.")
     learning_rate: float | None = Field(
         None, gt=0, description="Highest learning rate; empty chooses one by method, adapter and model size."
     )
     epochs: float = Field(1.0, gt=0, description="Passes over the mix; not used when max_steps is given.")
     max_steps: int | None = Field(None, ge=1, description="Optimizer steps; empty lets the epochs decide.")
     max_length: int = Field(1024, ge=8, description="Tokens of the longest sample; what is longer is cut and counted.")
-    packing: bool = Field(
-        True, description="Fill sequences of max_length with several samples that do not see each other (sft only)."
+    packing: Literal["none", "wrapped", "best-fit"] = Field(
+        "best-fit",
+        description="Fill sequences of max_length: by samples that do not see each other, by cutting one long text.",
     )
     batch_size: int = Field(8, ge=1, description="Sequences per device and forward pass; packed ones go one at a time.")
     accumulation: int = Field(1, ge=1, description="Forward passes per optimizer step.")
     warmup_ratio: float = Field(0.03, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
-    scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = Field(
-        "cosine", description="How the learning rate falls after the warm-up."
+    scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup", "wsd"] = Field(
+        "cosine", description="How the learning rate falls after the warm-up; wsd: only in the last decay_ratio."
     )
-    beta: float = Field(0.1, gt=0, description="dpo: how strongly the model is held to the base model.")
+    decay_ratio: float = Field(0.1, gt=0, lt=1, description="wsd: share of the steps in which the rate falls.")
+    weight_decay: float = Field(0.0, ge=0, description="How strongly weights are pulled to zero (AdamW).")
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are shortened to this norm.")
+    optimizer: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit", "adafactor"] = Field(
+        "adamw_torch", description="8bit and paged need bitsandbytes and a GPU; they save memory."
+    )
+    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto", description="Compute activations twice to save memory; auto: on a GPU from a billion parameters."
+    )
     loss_on: Literal["assistant", "last", "all"] = Field(
-        "assistant",
-        description="What carries loss: every assistant turn, the last one, or the whole text (sft only).",
+        "assistant", description="What carries loss: every assistant turn, the last one, or the whole text."
     )
+    reasoning: Literal["keep", "drop"] = Field(
+        "keep", description="Whether reasoning before an answer is trained on or left out."
+    )
+    order: Literal["shuffled", "mix", "staged"] = Field(
+        "shuffled", description="Order of samples: by the seed, as in the mix's file, or stage by stage."
+    )
+    replay: float = Field(0.0, ge=0, lt=1, description="staged: share of each later stage that repeats earlier ones.")
+    preference_loss: Literal[
+        "sigmoid", "sigmoid_norm", "ipo", "hinge", "robust", "apo_zero", "apo_down", "dpo-positive"
+    ] = Field("sigmoid", description="dpo: the loss, as TRL names it.")
+    beta: float = Field(0.1, gt=0, description="How strongly the model is held to the base model.")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="robust: share of pairs thought to be swapped.")
+    sft_weight: float = Field(0.0, ge=0, description="dpo: weight of imitating chosen answers beside the preference.")
+    reward_margin: float = Field(0.5, ge=0, description="simpo: by how much chosen should be ahead (gamma).")
+    rewards: tuple[str, ...] = Field(("final-answer",), description="grpo: what is verified in a written answer.")
+    answers_per_prompt: int = Field(8, ge=2, description="grpo: answers that are written to each prompt and compared.")
+    max_answer_tokens: int = Field(256, ge=1, description="Longest answer that is written while training.")
+    temperature: float = Field(1.0, gt=0, description="grpo: how freely answers are drawn.")
     seed: int = Field(0, ge=0, description="Seed of adapter weights, dropout and the order of samples.")
     save_steps: int = Field(100, ge=1, description="Steps between checkpoints.")
     checkpoints_kept: int = Field(2, ge=1, description="Checkpoints that stay; `less` wants one for each epoch.")
     eval_steps: int | None = Field(50, ge=1, description="Steps between held-out losses; empty: only before and after.")
+    patience: int | None = Field(
+        None, ge=1, description="Stop after so many held-out losses without a better one; the best is kept."
+    )
+    sample_answers: int = Field(3, ge=0, description="Held-out prompts that are answered at every held-out loss.")
     logging_steps: int = Field(1, ge=1, description="Steps per logged loss, which is their mean by tokens.")
+    processes: int = Field(1, ge=1, description="Processes that train together, one per GPU; accelerate launches them.")
+    strategy: Literal["ddp", "fsdp2", "zero2", "zero3"] = Field(
+        "ddp", description="Several processes: copies of the model, or weights and optimizer spread over them."
+    )
+    offload: bool = Field(False, description="fsdp2, zero2, zero3: keep the optimizer (and weights) in CPU memory.")
     arm: Literal["mix", "random"] = Field(
         "mix", description="Train on the mix, or on random samples of its pool with as many tokens."
     )
+
+    @field_validator("packing", mode="before")
+    @classmethod
+    def _packing_was_a_switch(cls, value: Any) -> Any:
+        return {True: "best-fit", False: "none", "true": "best-fit", "false": "none"}.get(value, value)
+
+    @field_validator("rewards", mode="before")
+    @classmethod
+    def _rewards_as_words(cls, value: Any) -> Any:
+        return tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else value
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -111,6 +167,6 @@ class TrainConfig(BaseModel):
         """The learning rate for a model with this many parameters, and why it is that."""
         if self.learning_rate is not None:
             return self.learning_rate, "given in the config"
-        rows = RATES[self.method, self.adapter]
+        rows = RATES[_ALIKE.get(self.method, self.method), "lora" if self.adapter in ("lora", "qlora") else "full"]
         _, rate, reason = next(row for row in rows if parameters / 1e9 <= row[0])
         return rate, f"{self.method}, {self.adapter}, {parameters / 1e9:.3g}B parameters: {reason}"

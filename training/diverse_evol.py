@@ -30,7 +30,7 @@ from curation.selectors.random import Random
 from curation.size_matched import candidates
 from curation.storage.sql import working
 from training.config import TrainConfig
-from training.run_folder import RunFolder
+from training.runs.run_folder import RunFolder
 from training.training import TrainReport, train
 
 Training = Callable[[Path, TrainConfig, Path], TrainReport]

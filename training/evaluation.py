@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from curation.errors import WinnowError
 from curation.progress import Progress, silent
-from training.comparison import Preference, SourceRow, preference, rows_by_source, source_row, verdict
 from training.config import TrainConfig
-from training.encoding import Encoder
-from training.held_out import HeldOutSet, held_out_set
-from training.mix_folder import MixFolder
-from training.run_folder import RunFolder, events, status
+from training.data.encoding import Encoder
+from training.data.mix_folder import MixFolder
+from training.judging.comparison import Preference, SourceRow, preference, rows_by_source, source_row, verdict
+from training.judging.held_out import HeldOutSet, held_out_set
+from training.runs.run_folder import RunFolder, events, status
 from training.training import train
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _judged(run: RunFolder, *, baseline: bool, progress: Progress) -> RunEvaluat
         random_run,
         overall=overall,
         rows=rows_by_source(held_out.rows, {name: chosen for name, (chosen, _) in losses.items()}),
-        preference=preference(losses) if config.method == "dpo" else None,
+        preference=preference(losses) if held_out.pairs else None,
         verdict=verdict(overall),
         reason=f"random: {no_random}" if no_random else None,
     )
@@ -161,14 +161,15 @@ def _measured(
     config: TrainConfig, mix: MixFolder, models: dict[str, str], progress: Progress
 ) -> tuple[HeldOutSet, dict[str, Losses]]:
     """The held-out rows, and what each model thinks of them; one model in memory at a time."""
-    from training.trainers import open_model, open_tokenizer, window_of
+    from training.methods import method_named
+    from training.methods.opening import open_model, open_tokenizer, window_of
 
     window = window_of(config.base_model)
     tokenizer = open_tokenizer(config.base_model)
     encoder = Encoder(
         tokenizer, max_length=min(config.max_length, window or config.max_length), loss_on=_scored(config.loss_on)
     )
-    held_out = held_out_set(mix, encoder, config.method)
+    held_out = held_out_set(mix, encoder, pairs=method_named(config.method).compares)
     losses: dict[str, Losses] = {}
     for number, (name, where) in enumerate(models.items()):
         if held_out.rows:

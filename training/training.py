@@ -18,8 +18,9 @@ from typing import IO, Any
 from curation.errors import WinnowError
 from curation.progress import Progress, silent
 from training.config import TrainConfig
-from training.mix_folder import MixFolder
-from training.run_folder import EventReader, RunFolder, RunStatus, events, process_start, status
+from training.data.mix_folder import MixFolder
+from training.methods import METHODS, method_named
+from training.runs.run_folder import EventReader, RunFolder, RunStatus, events, process_start, status
 
 POLL_SECONDS = 0.2
 START_SECONDS = 60.0
@@ -152,10 +153,12 @@ def _located(config: TrainConfig) -> TrainConfig:
 
 def _check(mix: MixFolder, config: TrainConfig) -> None:
     """What can be known without loading anything."""
-    if mix.format != "preference" and config.method == "dpo":
+    method = method_named(config.method)
+    if mix.format not in method.formats:
+        takers = [other.name for other in METHODS if mix.format in other.formats]
         raise WinnowError(
-            f"dpo needs rejected answers; the mix {mix.path} has the format {mix.format!r}.",
-            fix="export preference pairs with the format 'preference', or train with method sft",
+            f"{method.name} takes the formats {', '.join(method.formats)}; the mix {mix.path} has {mix.format!r}.",
+            fix=f"export it in another format, or train with method {' or '.join(takers) or 'of another trainer'}",
         )
     if config.arm == "random" and not mix.has("random"):
         raise WinnowError(f"The mix {mix.path} has no random.jsonl to train on.", fix="export the mix again")
@@ -196,7 +199,7 @@ def _refuse_others(run: RunFolder, config: TrainConfig, hashes: Any) -> None:
     there, asked = run.read("config.json"), config.model_dump(mode="json")
     fix = "give another run folder, or delete this one to begin again"
     # A run that was begun before a field was there had its default.
-    there = {name: field.default for name, field in TrainConfig.model_fields.items()} | (there or {})
+    there = TrainConfig.checked(there).model_dump(mode="json")
     other = next((name for name in asked if asked[name] != there.get(name)), None)
     if other:
         raise WinnowError(

@@ -15,12 +15,12 @@ from typing import Any
 
 from curation.errors import WinnowError
 from training.config import TrainConfig
-from training.encoding import Account, Encoder
-from training.held_out import HeldOutSet, held_out_set
-from training.mix_folder import MixFolder
-from training.recording import HeldOut, Recorder, as_callback
-from training.run_folder import EventLog, RunFolder, process_start
-from training.training_set import TrainingSet, training_set
+from training.data.encoding import Account, Encoder
+from training.data.mix_folder import MixFolder
+from training.data.training_set import TrainingSet
+from training.methods.method import Built, Method, Setup
+from training.runs.recording import Recorder, as_callback
+from training.runs.run_folder import EventLog, RunFolder, process_start
 
 
 class Worker:
@@ -59,19 +59,22 @@ class Worker:
         self.run.write("status.json", self._status)
 
     def _train(self) -> None:
-        from training.trainers import open_model, open_tokenizer, weights_dtype, window_of
+        from training.methods import method_named
+        from training.methods.adapters import weights_dtype
+        from training.methods.opening import open_model, open_tokenizer, window_of
 
         config = self._within(window_of(self.config.base_model))
         tokenizer = open_tokenizer(config.base_model)
         encoder = Encoder(tokenizer, max_length=config.max_length, loss_on=config.loss_on)
         mix = MixFolder(Path(self.run.read("data.json")["mix"]))
-        data = training_set(mix, config, encoder)
-        held_out = held_out_set(mix, encoder, config.method)
-        self._tell_data(data, held_out, encoder)
+        method = method_named(config.method)
+        data = method.data(mix, config, encoder)
+        self._tell_data(data, encoder)
         model = open_model(config.base_model, dtype=weights_dtype(config))
         rate, reason = config.rate(model.num_parameters())
         self.log.emit("plan", learning_rate=rate, reason=reason, parameters=model.num_parameters())
-        recorder, trainer = self._trainer(config, model, tokenizer, data, held_out)
+        recorder, built = self._built(method, Setup(config, self.run, model, encoder, data, []), mix)
+        trainer = built.trainer
         self.run.remove_incomplete_checkpoints()
         checkpoint = self.run.checkpoint()
         if self._asked_to_stop():
@@ -86,14 +89,14 @@ class Worker:
         self._note(f"max_length {self.config.max_length} is more than the model can read: {window} is used.")
         return self.config.model_copy(update={"max_length": window})
 
-    def _tell_data(self, data: TrainingSet, held_out: HeldOutSet, encoder: Encoder) -> None:
+    def _tell_data(self, data: TrainingSet, encoder: Encoder) -> None:
         if encoder.uses_plain_template:
             self._note("The base model has no chat template: a plain one in the layout of ChatML is used and saved.")
         if not all(encoder.ends_turns(row) for row in data.rows[:100]):
             self._note("The end of a turn carries no loss in this chat template: the model may not learn to stop.")
         if self.config.arm == "random" and data.account.tokens < 0.98 * data.mix_tokens:
             self._note(f"random.jsonl has only {data.account.tokens} tokens, the mix {data.mix_tokens}.")
-        self.log.emit("data", mix_tokens=data.mix_tokens, **_counts(data.account), held_out=_counts(held_out.account))
+        self.log.emit("data", mix_tokens=data.mix_tokens, **_counts(data.account))
         self._keep_data(data.sha256())
 
     def _keep_data(self, sha256: str) -> None:
@@ -109,23 +112,18 @@ class Worker:
             )
         self.run.write("data.json", {**written, "tokens_sha256": sha256})
 
-    def _trainer(
-        self, config: TrainConfig, model: Any, tokenizer: Any, data: TrainingSet, held_out: HeldOutSet
-    ) -> tuple[Recorder, Any]:
-        from training.trainers import dpo_trainer, sft_trainer
-
+    def _built(self, method: Method, setup: Setup, mix: MixFolder) -> tuple[Recorder, Built]:
         recorder = as_callback(Recorder)(
-            self.log, self.set_status, stop_asked=self._asked_to_stop, eval_steps=config.eval_steps
+            self.log, self.set_status, stop_asked=self._asked_to_stop, eval_steps=setup.config.eval_steps
         )
-        if config.method == "sft":
-            trainer, recorder.source_loss, packed = sft_trainer(config, self.run, model, tokenizer, data, recorder)
-        else:
-            trainer, packed = dpo_trainer(config, self.run, model, tokenizer, data, recorder), {}
-        if held_out.rows:
-            recorder.held_out = _held_out_of(trainer, held_out, config.method)
-        trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-        self.log.emit("loaded", trainable=trainable, device=str(trainer.args.device), **packed)
-        return recorder, trainer
+        setup.callbacks.append(recorder)
+        built = method.build(setup)
+        recorder.source_loss = built.source_loss
+        recorder.held_out, account = method.held_out(built, mix, setup.encoder)
+        self.log.emit("held_out_rows", **_counts(account))
+        trainable = sum(p.numel() for p in built.trainer.model.parameters() if p.requires_grad)
+        self.log.emit("loaded", trainable=trainable, device=str(built.trainer.args.device), **built.told)
+        return recorder, built
 
     def _asked_to_stop(self) -> bool:
         return self._stop_asked() or self.run.stop_file.exists()
@@ -176,26 +174,6 @@ def _counts(account: Account) -> dict[str, Any]:
         "truncated": account.truncated,
         "dropped": dict(account.dropped),
     }
-
-
-def _held_out_of(trainer: Any, held_out: HeldOutSet, method: str) -> HeldOut:
-    if method == "sft":
-        return held_out.measure
-    reference: list[Any] = []
-
-    def measure(model: Any) -> dict[str, Any]:
-        if not reference:
-            reference.append(_reference_losses(trainer, held_out))
-        return held_out.measure(model, reference[0])
-
-    return measure
-
-
-def _reference_losses(trainer: Any, held_out: HeldOutSet) -> Any:
-    if trainer.ref_model is not None:
-        return held_out.reference(trainer.ref_model)
-    with trainer.model.disable_adapter():
-        return held_out.reference(trainer.model)
 
 
 def _peak_memory_gib() -> float:

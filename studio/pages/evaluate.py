@@ -43,7 +43,7 @@ def page() -> None:
 
 
 def _by_state(folders: list[Path]) -> tuple[list[Path], list[Path]]:
-    from training.run_folder import status
+    from training.runs.run_folder import status
 
     finished = [folder for folder in folders if status(folder).state == "done"]
     return finished, [folder for folder in folders if folder not in finished]

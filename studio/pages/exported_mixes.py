@@ -121,7 +121,7 @@ def parts_table(manifest: dict[str, Any]) -> pl.DataFrame:
 
 
 def _preview(folder: Path) -> None:
-    from training.mix_folder import MixFolder
+    from training.data.mix_folder import MixFolder
 
     try:
         shown = [example for example, _ in zip(MixFolder(folder).examples("train"), range(PREVIEW), strict=False)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import altair as alt
 
     from curation.corpus import Corpus
-    from training.run_folder import RunStatus
+    from training.runs.run_folder import RunStatus
     from training.training import TrainReport
 
 POINTS = 600
@@ -76,14 +76,14 @@ def _wait_for_folder(corpus: Corpus, names: list[str]) -> None:
 
 def is_live(corpus: Corpus, folder: Path) -> bool:
     """Whether a process works on the run, or a job is about to start one."""
-    from training.run_folder import status
+    from training.runs.run_folder import status
 
     job = job_of(corpus, folder)
     return status(folder).live or (job is not None and job.state == "running")
 
 
 def _run(corpus: Corpus, folder: Path, was_live: bool) -> None:
-    from training.run_folder import status
+    from training.runs.run_folder import status
     from training.training import report
 
     live = is_live(corpus, folder)
@@ -148,7 +148,7 @@ def run_name(job: jobs.Job) -> str | None:
 
 def cancel(corpus: Corpus, folder: Path) -> None:
     """Stop a live run with a checkpoint, through its job where it has one."""
-    from training.run_folder import stop
+    from training.runs.run_folder import stop
 
     job = job_of(corpus, folder)
     if job is not None and job.state == "running":
@@ -174,7 +174,7 @@ def _resume(corpus: Corpus, folder: Path) -> None:
 def resume_command(folder: Path) -> list[str]:
     """The command that goes on with a run that no job of this corpus began."""
     from training.config import TrainConfig
-    from training.run_folder import RunFolder
+    from training.runs.run_folder import RunFolder
 
     config = TrainConfig.from_file(folder / "config.json")
     mix = RunFolder(folder).read("data.json").get("mix", "MIX")

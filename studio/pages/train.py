@@ -16,14 +16,10 @@ from studio.pages.score import has_warm_up
 if TYPE_CHECKING:
     from curation.corpus import Corpus
 
-METHODS = {"sft": "SFT: imitate the answers", "dpo": "DPO: prefer chosen to rejected"}
 ADAPTERS = {"lora": "LoRA", "full": "All weights"}
 SHOWN = ("epochs", "max_steps", "learning_rate", "max_length", "batch_size", "seed")
 """Fields of the training config that most users set; the others fold away."""
 OWN_WIDGETS = ("base_model", "method", "adapter", "arm")
-LORA = ("lora_rank", "lora_alpha", "lora_dropout")
-SFT_ONLY = ("packing", "loss_on")
-DPO_ONLY = ("beta",)
 
 
 def page() -> None:
@@ -50,13 +46,16 @@ def mix_folders(corpus: Corpus) -> list[Path]:
 
 
 def _train(corpus: Corpus, mixes: list[Path]) -> None:
+    from training.methods import METHODS
+
     form, command = st.columns([3, 2], gap="large")
     with form:
         mix_cell, method_cell = st.columns(2)
         mix = mix_cell.selectbox(
             "Mix", mixes, format_func=lambda p: p.name, key=f"train_mix_{len(mixes)}_{mixes[0].name}"
         )
-        method = method_cell.selectbox("Method", list(METHODS), format_func=lambda m: METHODS[m], key="train_method")
+        titles = {method.name: method.title for method in METHODS}
+        method = method_cell.selectbox("Method", list(titles), format_func=lambda m: titles[m], key="train_method")
         base, reason = _base_model(corpus)
         adapter = st.segmented_control(
             "Weights to train",
@@ -135,8 +134,11 @@ def _base_model(corpus: Corpus) -> tuple[str, str | None]:
 
 def _settings(method: str, adapter: str) -> list[str]:
     from training.config import TrainConfig
+    from training.methods import METHODS, method_named
+    from training.methods.adapters import READS
 
-    unused = {*OWN_WIDGETS, *(LORA if adapter == "full" else ()), *(DPO_ONLY if method == "sft" else SFT_ONLY)}
+    of_methods = frozenset[str]().union(*(other.reads for other in METHODS)) - method_named(method).reads
+    unused = {*OWN_WIDGETS, *of_methods, *(frozenset[str]().union(*READS.values()) - READS[adapter])}
     options = []
     cells = st.columns(3)
     for place, name in enumerate(SHOWN):
@@ -162,12 +164,14 @@ def _learning_rate() -> list[str]:
 
 def _unfit(mix: Path, method: str) -> str | None:
     """Why this mix can't be trained on by this method."""
-    from training.mix_folder import MixFolder
+    from training.data.mix_folder import MixFolder
+    from training.methods import method_named
 
     try:
         written_as = MixFolder(mix).format
     except WinnowError as error:
         return error.message
-    if method == "dpo" and written_as != "preference":
-        return "DPO needs a mix exported with the format preference."
+    takes = method_named(method).formats
+    if written_as not in takes:
+        return f"This method needs a mix exported with the format {' or '.join(takes)}; this one is {written_as}."
     return None

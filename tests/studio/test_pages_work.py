@@ -25,9 +25,9 @@ from studio.pages import (
     score as score_page,
 )
 from tests.studio.pages import button, command, texts, write_run
-from training.comparison import Difference, SourceRow
 from training.evaluation import RunEvaluation
-from training.run_folder import process_start
+from training.judging.comparison import Difference, SourceRow
+from training.runs.run_folder import process_start
 
 PAGES = ("score", "select", "synthesize", "mix", "train", "evaluate")
 

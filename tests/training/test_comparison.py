@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.comparison import SourceRow, difference, preference, rows_by_source, source_row, verdict, wilson
-from training.encoding import Encoded
+from training.data.encoding import Encoded
+from training.judging.comparison import SourceRow, difference, preference, rows_by_source, source_row, verdict, wilson
 
 
 def rows(*sources: str) -> list[Encoded]:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import CHATML, byte_tokenizer
-from training.encoding import Account, Encoded, Encoder, prefix_of_tokens, rejected_side
-from training.mix_folder import example
+from training.data.encoding import Account, Encoded, Encoder, prefix_of_tokens, rejected_side
+from training.data.mix_folder import example
 
 UNMARKED = CHATML.replace("{% generation %}", "").replace("{% endgeneration %}", "")
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from training.run_folder import EventLog, EventReader, RunFolder, events, process_start, status, stop
+from training.runs.run_folder import EventLog, EventReader, RunFolder, events, process_start, status, stop
 
 
 def test_of_a_step_that_was_logged_twice_readers_keep_the_last(tmp_path: Path) -> None:

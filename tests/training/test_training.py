@@ -14,9 +14,9 @@ import pytest
 from curation.errors import WinnowError
 from tests.training.conftest import WriteMix
 from training.config import TrainConfig
+from training.data.mix_folder import MixFolder
 from training.evaluation import evaluate, evaluation
-from training.mix_folder import MixFolder
-from training.run_folder import RunFolder, events, status, stop
+from training.runs.run_folder import RunFolder, events, status, stop
 from training.training import TrainReport, prepare, report, train
 from training.worker import Worker, explained
 
@@ -199,7 +199,7 @@ def test_a_run_folder_keeps_its_config_and_its_data(
 def test_packed_and_unpacked_samples_have_the_same_loss(mix: Path, config: TrainConfig, tmp_path: Path) -> None:
     whole = config.model_copy(update={"max_steps": 1, "batch_size": 60})
     packed = trained_here(mix, whole, tmp_path / "packed")
-    unpacked = trained_here(mix, whole.model_copy(update={"packing": False}), tmp_path / "unpacked")
+    unpacked = trained_here(mix, whole.model_copy(update={"packing": "none"}), tmp_path / "unpacked")
     assert packed.train_loss == pytest.approx(unpacked.train_loss, abs=1e-5)
     assert packed.loss_by_source == pytest.approx(unpacked.loss_by_source, abs=1e-5)
     told = next(e for e in events(tmp_path / "packed") if e["type"] == "loaded")
@@ -272,7 +272,7 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_spoils_a_checkpoint(
 @pytest.mark.parametrize(
     "files, change, message",
     [
-        ({"train": MATHS}, {"method": "dpo"}, r"dpo needs rejected answers; the mix .* has the format 'messages'"),
+        ({"train": MATHS}, {"method": "dpo"}, r"dpo takes the formats preference; the mix .* has 'messages'"),
         ({"train": []}, {}, "has no rows to train on"),
         ({}, {}, r"There is no train\.jsonl in"),
         ({"train": [{"a": 1}]}, {}, r"train\.jsonl:1 has the columns a, which no known format has"),

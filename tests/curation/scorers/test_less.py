@@ -20,7 +20,7 @@ from curation.scorers.less import Less, _tools, _turns
 from curation.scoring import score
 from tests.curation.samples import corpus_of, pair
 from tests.data import shared
-from training.mix_folder import example
+from training.data.mix_folder import example
 
 SUMS = [pair(f"What is {n} plus {n + 1}?", f"It is {2 * n + 1}.", source="sums") for n in range(4)]
 TALES = [pair(f"Tell a tale of {w}.", f"Once a {w} met the king and sang.", source="tales") for w in ("fox", "owl")]

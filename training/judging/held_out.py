@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.encoding import Account, Encoded, Encoder, rejected_side
-from training.mix_folder import Example, MixFolder
+from training.data.encoding import Account, Encoded, Encoder, rejected_side
+from training.data.mix_folder import Example, MixFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,12 +65,12 @@ class HeldOutSet:
         return answer_losses(model, self.rows), answer_losses(model, self.rejected)
 
 
-def held_out_set(mix: MixFolder, encoder: Encoder, method: str) -> HeldOutSet:
-    """The rows of eval.jsonl; empty where there are none."""
+def held_out_set(mix: MixFolder, encoder: Encoder, *, pairs: bool) -> HeldOutSet:
+    """The rows of eval.jsonl, or its pairs; empty where there are none."""
     account = Account()
-    if method == "dpo":
-        pairs = encode_pairs(encoder, mix.examples("eval"), account)
-        return HeldOutSet([pair.chosen for pair in pairs], pairs, account)
+    if pairs:
+        both = encode_pairs(encoder, mix.examples("eval"), account)
+        return HeldOutSet([pair.chosen for pair in both], both, account)
     return HeldOutSet(list(encoder.encode_all(mix.examples("eval"), account)), [], account)
 
 

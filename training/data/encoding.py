@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from training.mix_folder import Example
+from training.data.mix_folder import Example
 
 Tokenizer = Any
 """A Hugging Face tokenizer; transformers is loaded only where one is opened."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from training.encoding import Encoded
-from training.held_out import margins
+from training.data.encoding import Encoded
+from training.judging.held_out import margins
 
 if TYPE_CHECKING:
     import numpy as np

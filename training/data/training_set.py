@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from curation.errors import WinnowError
 from training.config import TrainConfig
-from training.encoding import Account, Encoded, Encoder, prefix_of_tokens, rejected_side
-from training.mix_folder import Example, MixFolder
+from training.data.encoding import Account, Encoded, Encoder, prefix_of_tokens, rejected_side
+from training.data.mix_folder import Example, MixFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class TrainingSet:
 
     rows: list[Encoded]
     examples: list[Example]
-    """The same rows as conversations; only for dpo, whose trainer encodes both sides itself."""
+    """The same rows as conversations, for trainers that encode them themselves; empty where that was not asked for."""
     account: Account
     mix_tokens: int
     """Tokens of the mix: what the random arm must match."""
@@ -38,8 +38,17 @@ class TrainingSet:
         return digest.hexdigest()
 
 
-def training_set(mix: MixFolder, config: TrainConfig, encoder: Encoder) -> TrainingSet:
+def training_set(
+    mix: MixFolder, config: TrainConfig, encoder: Encoder, *, pairs: bool = False, conversations: bool = False
+) -> TrainingSet:
     """Read and encode the rows of the config's arm.
+
+    Args:
+        mix: the folder.
+        config: its arm and length.
+        encoder: turns rows into token ids.
+        pairs: leave out rows without a rejected answer that can be read.
+        conversations: keep the rows as conversations too.
 
     Tokens are counted with the run's own tokenizer, template and prompts included, after cutting: what the model reads,
     and so what a step costs. Both arms pass over their rows equally often.
@@ -49,32 +58,31 @@ def training_set(mix: MixFolder, config: TrainConfig, encoder: Encoder) -> Train
     """
     examples: list[Example] = []
     account = Account()
-    rows = list(_encoded(encoder, mix, "train", account, examples, config.method))
+    rows = list(_encoded(encoder, mix.examples("train"), account, examples, pairs=pairs))
     mix_tokens = account.tokens
     if config.arm == "random":
         examples, account = [], Account()
-        encoded = _encoded(encoder, mix, "random", Account(), examples, config.method)
+        encoded = _encoded(encoder, mix.examples("random"), Account(), examples, pairs=pairs)
         rows = list(prefix_of_tokens(encoded, mix_tokens))
         for row in rows:
             account.add(row)
         examples = examples[: len(rows)]
     if not rows:
         raise _nothing_left(mix, config, account)
-    return TrainingSet(rows, examples, account, mix_tokens)
+    return TrainingSet(rows, examples if conversations else [], account, mix_tokens)
 
 
 def _encoded(
-    encoder: Encoder, mix: MixFolder, name: str, account: Account, kept: list[Example], method: str
+    encoder: Encoder, examples: Iterable[Example], account: Account, kept: list[Example], *, pairs: bool
 ) -> Iterator[Encoded]:
-    for example in mix.examples(name):
+    for example in examples:
         encoded = encoder.encode(example)
-        reason = encoded if isinstance(encoded, str) else _unfit_pair(encoder, example) if method == "dpo" else None
+        reason = encoded if isinstance(encoded, str) else _unfit_pair(encoder, example) if pairs else None
         if reason is not None or isinstance(encoded, str):
             account.dropped[str(reason)] += 1
             continue
         account.add(encoded)
-        if method == "dpo":
-            kept.append(example)
+        kept.append(example)
         yield encoded
 
 

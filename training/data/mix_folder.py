@@ -26,9 +26,7 @@ FORMATS = {
 }
 """Format -> the columns that a row must have; the first that fits is meant."""
 
-NOT_TRAINED_ON = ("unpaired-preference", "text")
-"""Formats that are exported for other trainers."""
-
+_WITH_TURNS = tuple(columns for name, columns in FORMATS.items() if name != "text")
 _SHAREGPT_ROLES = {
     "human": "user",
     "gpt": "assistant",
@@ -54,6 +52,12 @@ class Example:
     rejected: tuple[dict[str, Any], ...] | None = None
     """What was not preferred after `messages[:answers_from]`."""
     tools: tuple[dict[str, Any], ...] | None = None
+    label: bool | None = None
+    """Whether the answer is a good one, in mixes of single judged answers."""
+    text: str | None = None
+    """A document without turns; then there are no messages."""
+    stage: str | None = None
+    """The stage of a staged mix; null where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,6 @@ class MixFolder:
             raise WinnowError(f"The mix {self.path} has no rows to train on.", fix="export a mix that has samples")
         for name, columns in FORMATS.items():
             if all(column in row for column in columns):
-                if name in NOT_TRAINED_ON:
-                    raise WinnowError(
-                        f"{self.path} is a mix in the format {name}, which can't be trained on here yet.",
-                        fix="export it as messages or preference, or give the files to another trainer",
-                    )
                 return name
         raise WinnowError(
             f"{self.path / 'train.jsonl'}:1 has the columns {', '.join(row)}, which no known format has.",
@@ -137,17 +136,24 @@ def example(row: dict[str, Any], *, default_id: str = "") -> Example:
     Raises:
         KeyError, TypeError, ValueError: the row has none of the known formats.
     """
+    if set(row) >= {"text"} and not any(all(c in row for c in columns) for columns in _WITH_TURNS):
+        return Example(*_named(row, default_id), messages=(), text=str(row["text"]), stage=row.get("stage"))
     messages, answers_from, rejected = _turns(row)
     if not messages:
         raise ValueError("it has no messages")
     return Example(
-        id=str(row.get("id") or default_id),
-        source=str(row.get("source") or NO_SOURCE),
+        *_named(row, default_id),
         messages=tuple(messages),
         answers_from=answers_from,
         rejected=None if rejected is None else tuple(rejected),
         tools=_tools(row.get("tools")),
+        label=bool(row["label"]) if row.get("label") is not None else None,
+        stage=row.get("stage"),
     )
+
+
+def _named(row: dict[str, Any], default_id: str) -> tuple[str, str]:
+    return str(row.get("id") or default_id), str(row.get("source") or NO_SOURCE)
 
 
 def _turns(row: dict[str, Any]) -> tuple[list[dict[str, Any]], int, list[dict[str, Any]] | None]:

@@ -7,18 +7,21 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from curation.errors import WinnowError
-from training.run_folder import MARK_OF_COMPLETE, EventLog
-from training.source_loss import SourceLoss
-
-HeldOut = Callable[[Any], dict[str, Any]]
-"""Model -> the fields of a `held_out` event."""
+from training.runs.run_folder import MARK_OF_COMPLETE, EventLog
 
 SetStatus = Callable[..., None]
 
 _LOGGED = ("grad_norm", "learning_rate", "epoch", "rewards/accuracies", "rewards/margins")
+
+
+class Losses(Protocol):
+    """What adds up losses by source."""
+
+    def take(self) -> Any:
+        """A dataclass with the sums since the last call; null when there were none."""
 
 
 class Recorder:
@@ -35,8 +38,8 @@ class Recorder:
             stop_asked: asked after every step.
             eval_steps: steps between held-out losses; null for only before and after.
         """
-        self.source_loss: SourceLoss | None = None
-        self.held_out: HeldOut | None = None
+        self.source_loss: Losses | None = None
+        self.held_out: Callable[[Any], dict[str, Any]] | None = None
         self.stopped = False
         self._log, self._set_status = log, set_status
         self._stop_asked, self._eval_steps = stop_asked, eval_steps

@@ -1,0 +1,1 @@
+"""From a mix's files to token ids."""
