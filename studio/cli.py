@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from curation.errors import WinnowError, of_disk
-from studio import batching, bringing, curating, deciding, improving, making, opening, pricing, recalling
+from studio import batching, bringing, curating, deciding, improving, making, opening, pricing, recalling, tuning
 from studio.performing import argv as running
 
 
@@ -64,8 +64,8 @@ def _help_line(error: click.ClickException) -> str:
 
 for command in (
     *(curating.ingest, curating.inspect, curating.score, curating.embed, curating.warm_up, curating.hold_out),
-    *(curating.select, curating.compare, making.synthesize, making.export, making.train, making.evaluate),
-    *(making.diverse_evol, improving.improve_prompt, pricing.price, making.accept),
+    *(curating.select, curating.compare, making.synthesize, making.export, tuning.train, tuning.evaluate),
+    *(tuning.diverse_evol, improving.improve_prompt, pricing.price, making.accept),
     *(deciding.keep, deciding.drop, deciding.clear, deciding.tag, deciding.edit, deciding.normalize, deciding.undo),
     *(bringing.watch, bringing.arrivals, batching.batch),
     *(deciding.history, recalling.snapshot, recalling.diff, recalling.why),

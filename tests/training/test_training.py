@@ -339,3 +339,12 @@ def test_every_format_of_a_mix_is_known_by_its_columns(write_mix: WriteMix) -> N
     assert MixFolder(write_mix(train=PAIRS)).format == "preference"
     assert MixFolder(write_mix(train=MATHS)).format == "messages"
     assert MixFolder(write_mix(train=[{"instruction": "a", "output": "b"}])).format == "alpaca"
+
+
+def test_the_command_offers_every_method_and_adapter() -> None:
+    from typing import get_args
+
+    from studio.tuning import ADAPTERS, METHODS
+
+    assert get_args(TrainConfig.model_fields["method"].annotation) == METHODS
+    assert get_args(TrainConfig.model_fields["adapter"].annotation) == ADAPTERS
