@@ -20,6 +20,7 @@ from benchmarks import (
     semantic_duplicates,
     signals,
     synthesis_engine,
+    training,
 )
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "mig": mig.run,
     "engines": engines.run,
     "synthesis-engine": synthesis_engine.run,
+    "training": training.run,
 }
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -52,25 +53,39 @@ class MixFiles:
     folder: Path
     format: Callable[[Sample], dict[str, Any] | str]
 
-    def write(self, name: str, ids: Sequence[str], enough: Enough = _never, *, at_least: int = 0) -> Written:
-        """Write the samples that fit until there are enough; with fewer than `at_least` the file stays as it was."""
+    def write(
+        self,
+        name: str,
+        ids: Sequence[str],
+        enough: Enough = _never,
+        *,
+        at_least: int = 0,
+        stages: Mapping[str, str | None] = MappingProxyType({}),
+    ) -> Written:
+        """Write the samples that fit until there are enough; with fewer than `at_least` the file stays as it was.
+
+        `stages` says the stage of a sample, which its row then has.
+        """
         sources: Counter[str] = Counter()
         skipped: Counter[str] = Counter()
         characters = 0
-        lines: dict[str, bytes] = {}
+        written: list[str] = []
+        lines: list[bytes] = []
         for sample_id, sample in self._samples(ids):
             row = self.format(sample)
             if isinstance(row, str):
                 skipped[row] += 1
                 continue
-            lines[sample_id] = json_line({"id": sample_id, **row, "source": sample.source})
+            stage = {"stage": stages[sample_id]} if sample_id in stages else {}
+            written.append(sample_id)
+            lines.append(json_line({"id": sample_id, **row, "source": sample.source, **stage}))
             sources[sample.source] += 1
             characters += len(sample.instruction) + len(sample.response)
             if enough(len(lines), characters):
                 break
         path = self.folder / f"{name}.jsonl"
-        digest = replace(path, lines.values()) if len(lines) >= at_least else ""
-        return Written(name, list(lines), characters, digest, dict(sorted(sources.items())), dict(skipped))
+        digest = replace(path, lines) if len(lines) >= at_least else ""
+        return Written(name, written, characters, digest, dict(sorted(sources.items())), dict(skipped))
 
     def _samples(self, ids: Sequence[str]) -> Iterable[tuple[str, Sample]]:
         for start in range(0, len(ids), 10_000):

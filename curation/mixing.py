@@ -8,64 +8,32 @@ MIX/manifest.json   operators, parameters, models, counts by source, SHA-256
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from curation.corpus import Corpus
 from curation.errors import CorpusError, unknown
 from curation.files.formats import FORMATS
 from curation.mix_files import MixFiles, Written, made, replace
+from curation.mix_parts import chosen, pools_of, shuffled, times_of
+from curation.mix_recipes import Mix, Part, build_mix, load_mix
 from curation.names import checked_name
-from curation.operators import translated
 from curation.progress import Progress, silent
 from curation.storage.sql import working
-from curation.tracing import current_versions
 from curation.twins import with_twins
+
+__all__ = ["ExportReport", "Mix", "Part", "build_mix", "export", "load_mix"]
 
 EVAL_ROWS = 200
 """Samples to evaluate on, at most, where none are held out or none of those fits the format."""
 
 RANDOM_MARGIN = 1.3
 """Text in random.jsonl per text in train.jsonl: the trainer cuts it to the token with its own tokenizer."""
-
-
-class Part(BaseModel):
-    """Where samples of a mix come from, and how many."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    selection: str | None = Field(None, description="A stored selection; its best samples come first")
-    where: str | None = Field(None, description="Or a SQL condition; samples come in an order drawn by the seed")
-    rows: int | None = Field(None, ge=1, description="Exactly so many samples")
-    weight: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Or a share, relative to the other parts' weights"
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Part:
-        if (self.selection is None) == (self.where is None):
-            raise ValueError("a part is either a selection or a condition")
-        if self.rows is not None and self.weight is not None:
-            raise ValueError("a part has rows or a weight, not both")
-        return self
-
-
-class Mix(BaseModel):
-    """A recipe: equal recipe and equal corpus give equal bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(min_length=1, description="What to call it")
-    parts: tuple[Part, ...] = Field(min_length=1, description="Where the samples come from")
-    format: str = Field("messages", description="messages, prompt-completion, alpaca, sharegpt or preference")
-    seed: int = Field(0, description="Of the order of rows and of the random samples")
 
 
 @dataclass(frozen=True)
@@ -85,36 +53,6 @@ class ExportReport:
     notes: tuple[str, ...]
 
 
-def load_mix(path: Path) -> Mix:
-    """A recipe from its JSON file.
-
-    Raises:
-        CorpusError: the file is missing or is no JSON.
-        OperatorError: a field is wrong.
-    """
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CorpusError(
-            f"The mix {path} can't be read: {error}.", fix="give a JSON file with name and parts"
-        ) from None
-    if not isinstance(fields, dict):
-        raise CorpusError(f"The mix {path} holds no JSON object.", fix='write {"name": ..., "parts": [...]}')
-    return build_mix(fields)
-
-
-def build_mix(fields: Mapping[str, Any]) -> Mix:
-    """A recipe from its fields.
-
-    Raises:
-        OperatorError: a field is wrong.
-    """
-    try:
-        return Mix(**fields)
-    except ValidationError as error:
-        raise translated("mix", error, Mix.model_fields) from None
-
-
 def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Progress = silent) -> ExportReport:
     """Write a mix; into `mixes/NAME` of the corpus when no folder is given.
 
@@ -128,11 +66,13 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
     progress(0, 4, "choosing the rows")
     held = corpus.frame(["id"], where=working("held_out"))["id"].to_list()
     unfair = with_twins(corpus, corpus.query("SELECT id FROM everything WHERE held_out")["id"])
-    pools, changed = _pools(corpus, mix)
+    pools, changed = pools_of(corpus, mix)
     twins = len(set().union(*pools) & (unfair - set(held)))
-    ids, given = _chosen(corpus, mix, [[i for i in pool if i not in unfair] for pool in pools])
+    fair = [[i for i in pool if i not in unfair] for pool in pools]
+    taken, given = chosen(corpus, mix, fair)
+    ids = list(taken)
     written = MixFiles(corpus, made(folder), FORMATS[mix.format])
-    train = _train(written, mix, ids)
+    train = _train(written, mix, taken, times_of(mix, fair, taken))
     progress(1, 4, f"train.jsonl: {train.rows:,} rows")
     evaluation, note = _evaluation(written, mix, held, ids, train)
     progress(2, 4, f"eval.jsonl: {evaluation.rows:,} rows")
@@ -150,6 +90,7 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
         "by_source": train.by_source,
         "skipped": train.skipped,
         "tokens": _tokens(corpus, train.ids),
+        **_stages(corpus, mix, train.ids, taken),
         "scores": [json.loads(run.operator) | {"model": run.model} for run in corpus.score_runs()],
         "files": {
             f.name: {"rows": f.rows, "characters": f.characters, "sha256": f.sha256}
@@ -159,7 +100,7 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
     }
     text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True)
     replace(folder / "manifest.json", [text.encode() + b"\n"])
-    corpus.save_mix(mix.name, text, train.ids)
+    corpus.save_mix(mix.name, text, list(dict.fromkeys(train.ids)))
     progress(4, 4, f"{mix.name}: {train.rows:,} rows")
     return ExportReport(
         mix.name,
@@ -174,10 +115,16 @@ def export(corpus: Corpus, mix: Mix, folder: Path | None = None, *, progress: Pr
     )
 
 
-def _train(written: MixFiles, mix: Mix, ids: Sequence[str]) -> Written:
-    if not ids:
+def _train(written: MixFiles, mix: Mix, taken: Mapping[str, int], times: Mapping[str, int]) -> Written:
+    """Stage after stage where there are some, shuffled inside each; repeated samples as often as they are to come."""
+    if not taken:
         raise CorpusError("The parts of the mix have no samples.", fix="give a part that has some")
-    train = written.write("train", shuffled(ids, mix.seed), at_least=1)
+    stages = {i: mix.parts[place].stage for i, place in taken.items()} if mix.stages else {}
+    order = {stage: number for number, stage in enumerate(mix.stages)}
+    again = {f"{i}/{time}": i for i, count in times.items() for time in range(2, count + 1)}
+    every = [again.get(i, i) for i in shuffled([*taken, *again], mix.seed)]
+    ids = sorted(every, key=lambda i: order.get(stages.get(i) or "", 0))
+    train = written.write("train", ids, at_least=1, stages=stages)
     if not train.rows:
         reasons = "; ".join(f"{reason}: {n:,}" for reason, n in train.skipped.items())
         raise CorpusError(
@@ -186,108 +133,13 @@ def _train(written: MixFiles, mix: Mix, ids: Sequence[str]) -> Written:
     return train
 
 
-def shuffled(ids: Iterable[str], seed: int) -> list[str]:
-    """Ids in an order that depends on the seed and on nothing else: not on how they came."""
-    return sorted(ids, key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest())
-
-
-def _chosen(corpus: Corpus, mix: Mix, pools: Sequence[Sequence[str]]) -> tuple[list[str], list[dict[str, Any]]]:
-    taken: dict[str, None] = {}
-    rows = [0] * len(mix.parts)
-    for place, part in enumerate(mix.parts):
-        if part.weight is not None:
-            continue
-        fresh = [i for i in pools[place] if i not in taken]
-        if part.rows is not None and len(fresh) < part.rows:
-            raise CorpusError(
-                f"{part.rows:,} are asked for of {_called(part)!r}, which has {len(fresh):,} left.",
-                fix=f"ask for at most {len(fresh)} rows" if fresh else "leave the part out",
-            )
-        rows[place] = len(fresh) if part.rows is None else part.rows
-        taken.update(dict.fromkeys(fresh[: rows[place]]))
-    for place, ids in _weighted(mix.parts, pools, set(taken)).items():
-        rows[place] = len(ids)
-        taken.update(dict.fromkeys(ids))
-    given = [
-        {"rows": count, "available": len(pool), **_described(corpus, part)}
-        for part, pool, count in zip(mix.parts, pools, rows, strict=True)
-    ]
-    return list(taken), given
-
-
-def _weighted(parts: Sequence[Part], pools: Sequence[Sequence[str]], taken: set[str]) -> dict[int, list[str]]:
-    """Place of each weighted part -> its samples; they take turns by weight until the first is used up.
-
-    A sample that several parts have goes to the one whose turn it is, so that no part starves another, whichever is
-    written first.
-    """
-    weights = {place: part.weight for place, part in enumerate(parts) if part.weight is not None}
-    fresh = {place: iter(pools[place]) for place in weights}
-    given: dict[int, list[str]] = {place: [] for place in weights}
-    while weights:
-        turn = min(weights, key=lambda p: ((len(given[p]) + 1) / weights[p], _called(parts[p])))
-        following = next((i for i in fresh[turn] if i not in taken), None)
-        if following is None:
-            break
-        given[turn].append(following)
-        taken.add(following)
-    for place, ids in given.items():
-        if not ids:
-            raise _starved(parts[place], parts[turn], empty=not pools[place])
-    return given
-
-
-def _starved(part: Part, used_up: Part, *, empty: bool) -> CorpusError:
-    if part != used_up:
-        return CorpusError(
-            f"The part {_called(part)!r} gets no sample: {_called(used_up)!r} is used up before its first turn.",
-            fix="give weights that are less far apart, or rows instead",
-        )
-    why = "it has none that are not held out" if empty else "the other parts took them all"
-    return CorpusError(f"The part {_called(part)!r} has no sample left to give: {why}.", fix="leave it out")
-
-
-def _called(part: Part) -> str:
-    return part.selection or part.where or ""
-
-
-def _pools(corpus: Corpus, mix: Mix) -> tuple[list[list[str]], list[str]]:
-    """The candidates of each part as they are now, and notes on those of selections that changed since."""
-    alive = set(corpus.frame(["id"], where=working(None))["id"])
-    chosen = {p.selection: corpus.selection(p.selection).ids for p in mix.parts if p.selection is not None}
-    every = {i for ids in chosen.values() for i in ids}
-    current = current_versions(corpus, every)
-    pools = []
-    for part in mix.parts:
-        if part.selection is None:
-            pools.append(shuffled(corpus.frame(["id"], where=working(part.where))["id"].to_list(), mix.seed))
-        else:
-            now = dict.fromkeys(current.get(i, i) for i in chosen[part.selection])
-            pools.append([i for i in now if i in alive])
-    return pools, _changed_notes(corpus, every, current, alive)
-
-
-def _changed_notes(corpus: Corpus, chosen: set[str], current: Mapping[str, str], alive: set[str]) -> list[str]:
-    withdrawn = set(corpus.query("SELECT id FROM states WHERE NOT is_current AND replaced_by IS NULL")["id"])
-    of_selections = "samples of the selections"
-    told = {
-        f"{of_selections} were rewritten since: their latest version is taken": current.keys() - withdrawn,
-        f"{of_selections} had their rewriting undone since: the version before it is taken": current.keys() & withdrawn,
-        f"{of_selections} were dropped since, and are left out": {current.get(i, i) for i in chosen} - alive,
-    }
-    return [f"{len(ids):,} {what}" for what, ids in told.items() if ids]
-
-
-def _described(corpus: Corpus, part: Part) -> dict[str, Any]:
-    if part.selection is None:
-        return {"where": part.where}
-    saved = corpus.selection(part.selection)
-    return {
-        "selection": saved.name,
-        "operator": saved.operator,
-        "budget": saved.budget,
-        "working_set": saved.working_set,
-    }
+def _stages(corpus: Corpus, mix: Mix, ids: Sequence[str], taken: Mapping[str, int]) -> dict[str, Any]:
+    if not mix.stages:
+        return {}
+    of: dict[str, list[str]] = {stage: [] for stage in mix.stages}
+    for i in ids:
+        of[str(mix.parts[taken[i]].stage)].append(i)
+    return {"stages": [{"stage": s, "rows": len(own), "tokens": _tokens(corpus, own)} for s, own in of.items()]}
 
 
 def _evaluation(

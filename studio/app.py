@@ -30,7 +30,9 @@ def pages() -> dict[str, list[Page]]:
 
     from studio.pages import (
         browse,
+        chat,
         clean,
+        compare_runs,
         evaluate,
         history,
         ingest,
@@ -64,6 +66,8 @@ def pages() -> dict[str, list[Page]]:
             st.Page(mix.page, title="Mix", icon=":material/blender:", url_path="mix"),
             st.Page(train.page, title="Train", icon=":material/model_training:", url_path="train"),
             st.Page(evaluate.page, title="Evaluate", icon=":material/balance:", url_path="evaluate"),
+            st.Page(compare_runs.page, title="Compare runs", icon=":material/compare_arrows:", url_path="compare_runs"),
+            st.Page(chat.page, title="Chat", icon=":material/forum:", url_path="chat"),
         ],
         "Workspace": [
             st.Page(history.page, title="History", icon=":material/history:", url_path="history"),

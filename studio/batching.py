@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from studio.performing import CORPUS, JSON, SETTINGS, WHERE, facts, pairs, perform
+from studio.synthesizing import ACCEPT, acceptance
 
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 TAKEN = ("taken", "known", "failed", "refused", "unfinished", "missing", "strangers", "unreadable", "cost_usd")
@@ -25,6 +26,7 @@ def batch() -> None:
 @click.option("--model", required=True, help="As for synthesize: openai:MODEL, vllm:MODEL, http://HOST:PORT/v1#MODEL")
 @click.option("--judge", help="As for synthesize: who judges, where it is not the model")
 @SETTINGS
+@ACCEPT
 @WHERE
 @click.option("--limit", type=click.IntRange(min=1), help="Seed samples at most")
 @click.option("--seed", default=0, show_default=True)
@@ -36,6 +38,7 @@ def write(
     model: str,
     judge: str | None,
     settings: tuple[str, ...],
+    accept: tuple[str, ...],
     where: str | None,
     limit: int | None,
     seed: int,
@@ -48,12 +51,21 @@ def write(
     from synthesis.synthesizers import SYNTHESIZERS
 
     operator = build("synthesizer", SYNTHESIZERS, synthesizer, pairs(settings, "--set"))
-    opened = Corpus(corpus)
+    opened, rules = Corpus(corpus), acceptance(accept)
     perform(
         opened.path,
         as_json,
         lambda progress: write_batch(
-            opened, operator, model, out, judge_spec=judge, where=where, limit=limit, seed=seed, progress=progress
+            opened,
+            operator,
+            model,
+            out,
+            judge_spec=judge,
+            acceptance=rules,
+            where=where,
+            limit=limit,
+            seed=seed,
+            progress=progress,
         ),
         facts("run {r.run}", "files", "requests", "seeds", "finished", "in_flight", "refused"),
     )

@@ -11,7 +11,23 @@ from typing import NoReturn
 import click
 
 from curation.errors import WinnowError, of_disk
-from studio import batching, bringing, curating, deciding, improving, making, opening, pricing, recalling, tuning
+from studio import (
+    advising,
+    batching,
+    bringing,
+    comparing_runs,
+    curating,
+    deciding,
+    improving,
+    iterating,
+    judging,
+    making,
+    mix_searching,
+    opening,
+    pricing,
+    recalling,
+    tuning,
+)
 from studio.performing import argv as running
 
 
@@ -64,8 +80,11 @@ def _help_line(error: click.ClickException) -> str:
 
 for command in (
     *(curating.ingest, curating.inspect, curating.score, curating.embed, curating.warm_up, curating.hold_out),
-    *(curating.select, curating.compare, making.synthesize, making.export, tuning.train, tuning.evaluate),
-    *(tuning.diverse_evol, improving.improve_prompt, pricing.price, making.accept),
+    *(curating.select, curating.compare, making.synthesize, making.export, tuning.train, judging.evaluate),
+    *(advising.advise,),
+    *(tuning.export_model, tuning.serve_model),
+    *(tuning.diverse_evol, iterating.iterate_dpo, improving.improve_prompt, pricing.price, making.accept),
+    *(comparing_runs.compare_runs, comparing_runs.bad_cases, mix_searching.mix_search),
     *(deciding.keep, deciding.drop, deciding.clear, deciding.tag, deciding.edit, deciding.normalize, deciding.undo),
     *(bringing.watch, bringing.arrivals, batching.batch),
     *(deciding.history, recalling.snapshot, recalling.diff, recalling.why),

@@ -31,6 +31,7 @@ PAGE_OF = {
     "ingest": "ingest", "inspect": "browse", "score": "score", "embed": "score", "warm-up": "score", "select": "select",
     "hold-out": "select", "compare": "select", "synthesize": "synthesize", "export": "mix", "train": "train",
     "evaluate": "evaluate", "jobs": "jobs", "normalize": "clean", "drop": "browse", "keep": "browse", "tag": "browse",
+    "serve-model": "chat", "export-model": "chat",
     "snapshot": "history", "undo": "history", "history": "history", "diff": "history",
 }  # fmt: skip
 """Verb -> the page that has its form."""
@@ -40,6 +41,7 @@ AFTER = {
     "select": ("mix", "Put selections together in a mix"),
     "export": ("train", "Train on the mix"),
     "train": ("evaluate", "Evaluate the run"),
+    "evaluate": ("chat", "Ask the model yourself"),
 }
 """Verb -> the page that goes on from what it made, and what to call the way there."""
 

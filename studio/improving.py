@@ -14,7 +14,7 @@ from studio.performing import CORPUS, JSON, SETTINGS, WHERE, pairs, perform
 @CORPUS
 @click.argument("prompt")
 @click.option("--synthesizer", default="evol-instruct", show_default=True, help="Whose prompt it is")
-@click.option("--model", required=True, help="http://HOST:PORT/v1#MODEL, openai:MODEL, or replay:FILE")
+@click.option("--model", required=True, help="http://HOST:PORT/v1#MODEL, openai:MODEL, vllm:MODEL, or replay:FILE")
 @click.option("--judge", help="Who judges; the same model if not given")
 @click.option("--optimizer", help="Who writes new wordings; the same model if not given, a stronger one is better")
 @click.option("--steps", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds of new wordings")
@@ -23,6 +23,8 @@ from studio.performing import CORPUS, JSON, SETTINGS, WHERE, pairs, perform
 @click.option("--dev", type=click.IntRange(min=1), default=50, show_default=True, help="Seed samples to compare on")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--concurrency", type=click.IntRange(min=1), default=16, show_default=True, help="Calls at the same time")
+@click.option("--budget", type=float, metavar="USD", help="US dollars that searches for this prompt may spend")
+@click.option("--free", is_flag=True, help="Models on this machine cost nothing")
 @SETTINGS
 @WHERE
 @JSON
@@ -39,6 +41,8 @@ def improve_prompt(
     dev: int,
     seed: int,
     concurrency: int,
+    budget: float | None,
+    free: bool,
     settings: tuple[str, ...],
     where: str | None,
     as_json: bool,
@@ -68,6 +72,8 @@ def improve_prompt(
             dev=dev,
             seed=seed,
             concurrency=concurrency,
+            budget_usd=budget,
+            free=free,
             progress=progress,
         ),
         show_wordings,
@@ -79,10 +85,12 @@ def show_wordings(report: Any) -> None:
     from studio.printing import print_facts, print_table
 
     rates = {"before": f"{report.failure_before:.0%}", "after": f"{report.failure_after:.0%}"}
-    print_facts(
-        f"prompt {report.prompt}",
-        {**rates, "written": report.written or "-", "calls": report.calls, "failed": report.failed},
-    )
+    told = {**rates, "written": report.written or "-", "calls": report.calls, "failed": report.failed}
+    if report.spent_usd:
+        told["spent in US dollars"] = report.spent_usd
+    if report.stopped:
+        told["stopped"] = " ".join(report.stopped.split())
+    print_facts(f"prompt {report.prompt}", told)
     rows = [
         {
             "step": one.step,

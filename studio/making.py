@@ -19,8 +19,9 @@ from studio.synthesizing import synthesize as synthesize
     "--part",
     "parts",
     multiple=True,
-    metavar="SELECTION[=ROWS|=xWEIGHT]",
-    help="A selection, all of it, so many rows, or a weight such as x2; or where:SQL, all samples that meet it",
+    metavar="SELECTION[=ROWS|=xWEIGHT][@STAGE]",
+    help="A selection, all of it, so many rows, or a weight such as x2; or where:SQL, all samples that meet it. "
+    "@STAGE: trained on stage after stage, in the order of the parts",
 )
 @click.option(
     "--format",

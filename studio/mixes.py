@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from curation.errors import OperatorError
 from curation.mixing import Mix, build_mix, load_mix
 
 WHERE = "where:"
+_STAGED = re.compile(r"(?P<part>.+)@(?P<stage>\w[\w-]*)")
+_STAGED_WHERE = re.compile(r"(?P<part>.+)\s@(?P<stage>\w[\w-]*)", re.DOTALL)
+"""A word after an `@` ends only a condition of SQL that takes an absolute value: a recipe in JSON can hold it."""
 
 
 def recipe(mix: str, parts: Sequence[str], format_name: str, seed: int, selections: Collection[str] = ()) -> Mix:
@@ -38,11 +42,17 @@ def recipe(mix: str, parts: Sequence[str], format_name: str, seed: int, selectio
 def part_of(text: str, selections: Collection[str] = ()) -> dict[str, Any]:
     """`NAME`, `NAME=500` (rows), `NAME=x2` (weight), or `where:SQL`: every sample that meets the condition.
 
+    Each may end in `@STAGE`, a word: the stage of training that the part belongs to. After a condition a space comes
+    before it.
+
     Raises:
         OperatorError: what follows `=` is no amount.
     """
     if text in selections:
         return {"selection": text}
+    staged = (_STAGED_WHERE if text.startswith(WHERE) else _STAGED).fullmatch(text)
+    if staged:
+        return {**part_of(staged["part"], selections), "stage": staged["stage"]}
     if text.startswith(WHERE):
         return {"where": _condition(text)}
     name, is_split, amount = text.rpartition("=")

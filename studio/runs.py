@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from curation.errors import ModelError
 from curation.names import checked_name
 
@@ -64,15 +62,3 @@ def _warm_up_model(corpus: Path | None, mix: Path) -> str:
         return str(corpus / "models" / WARM_UP)
     fix = f"winnow warm-up {corpus}" if corpus else f"winnow train {mix} --base-model PATH_OR_NAME"
     raise ModelError("No base model is named, and there is no warm-up model.", fix=fix)
-
-
-def show_evaluation(report: Any) -> None:
-    """The table by source and the verdict of each run."""
-    from studio.printing import as_dict, from_here, print_table
-
-    for run in as_dict(report)["runs"]:
-        click.echo(from_here(run["run"]))
-        print_table(run["rows"], ["source", "examples", "tokens", "base", "trained", "random"])
-        for key in ("verdict", "baseline_reason", "note"):
-            if run.get(key):
-                click.echo(str(run[key]))

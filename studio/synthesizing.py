@@ -14,6 +14,9 @@ from studio.performing import CORPUS, JSON, SETTINGS, WHERE, facts, pairs, perfo
 if TYPE_CHECKING:
     from synthesis.acceptance import Acceptance
 
+ACCEPT = click.option(
+    "--accept", multiple=True, metavar="NAME=VALUE", help="A rule that new samples must meet, such as max_rouge=0.7"
+)
 PILOT = "auto"
 """What `--pilot` means without a number."""
 
@@ -22,11 +25,13 @@ PILOT = "auto"
 @CORPUS
 @click.argument("synthesizer")
 @click.option(
-    "--model", required=True, help="http://HOST:PORT/v1#MODEL, openai:MODEL, vllm:MODEL, replay:FILE, or demo"
+    "--model",
+    required=True,
+    help="http://HOST:PORT/v1#MODEL, openai:MODEL, vllm:MODEL, replay:FILE, demo, or none where nobody is asked",
 )
 @click.option("--judge", help="Another model that judges, named in the same way")
 @SETTINGS
-@click.option("--accept", "accept", multiple=True, metavar="NAME=VALUE", help="A rule that new samples must meet")
+@ACCEPT
 @WHERE
 @click.option("--limit", type=click.IntRange(min=1), help="Seed samples at most")
 @click.option("--seed", default=0, show_default=True)

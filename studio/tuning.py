@@ -20,6 +20,7 @@ ADAPTERS = ("full", "lora", "qlora", "freeze", "prompt", "prefix", "p-tuning")
 @click.option("--method", type=click.Choice(METHODS), default="sft", show_default=True)
 @click.option("--adapter", type=click.Choice(ADAPTERS), help="Weights to train: lora; full for the small warm-up model")
 @click.option("--run", "run_name", help="What to call the run")
+@click.option("--show-command", is_flag=True, help="Print what would start the training; start nothing")
 @SETTINGS
 @JSON
 def train(
@@ -28,36 +29,73 @@ def train(
     method: str,
     adapter: str | None,
     run_name: str | None,
+    show_command: bool,
     settings: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Train on the mix in folder MIX; the same command resumes a run that was stopped."""
+    """Train on the mix in folder MIX; the same command resumes a run that was stopped.
+
+    Several processes: --set processes=4 --set strategy=fsdp2. Several machines run the same command on a folder that
+    they share, with WINNOW_MACHINES, WINNOW_MACHINE_RANK and WINNOW_MAIN_ADDRESS=HOST:PORT.
+    """
     from studio.runs import corpus_of, prepared
     from training import train as verb
 
     config, run = prepared(mix, base_model, method, adapter, run_name, pairs(settings, "--set"))
+    if show_command:
+        from training.training import command_of
+
+        click.echo(command_of(mix, config, run))
+        return
+    perform(corpus_of(mix), as_json, lambda progress: verb(mix, config, run, progress=progress), show_training)
+
+
+def show_training(report: Any) -> None:
+    """What a run did, and what looks wrong with it."""
+    names = ["state", "steps", "rows", "tokens", "train_loss", "seconds", "tokens_per_second"]
+    facts("{r.run}", *names, *(["launch"] if report.launch else []))(report)
+    for text in report.warnings:
+        click.echo(f"warning: {text}", err=True)
+
+
+@click.command("export-model")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--as", "kind", type=click.Choice(("adapter", "merged", "gguf")), default="merged", show_default=True)
+@click.option("--base", help="What the base model is called elsewhere, such as its name on the hub")
+@click.option("--push", metavar="OWNER/NAME", help="Upload to the hub too; the token is read from HF_TOKEN")
+@click.option("--public", is_flag=True, help="A repository that is made is open to everybody; else private")
+@JSON
+def export_model(
+    run: Path, folder: Path, kind: Any, base: str | None, push: str | None, public: bool, as_json: bool
+) -> None:
+    """Write the model of a finished RUN to FOLDER with a model card: an adapter, merged weights, or GGUF."""
+    from studio.runs import corpus_of
+    from training.exporting.export import export_model as verb
+
     perform(
-        corpus_of(mix),
+        corpus_of(run),
         as_json,
-        lambda progress: verb(mix, config, run, progress=progress),
-        facts("{r.run}", "state", "steps", "rows", "tokens", "train_loss", "seconds", "tokens_per_second"),
+        lambda progress: verb(run, folder, kind, base=base, push=push, public=public, progress=progress),
+        facts("{r.folder}", "kind", "base_model", "bytes", "files", "pushed", "notes"),
     )
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--no-baseline", is_flag=True, help="Do not train on random samples of equal token count")
+@click.command("serve-model")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--port", default=0, show_default="any free one", help="On 127.0.0.1; for Transformers")
+@click.option("--by", type=click.Choice(("auto", "transformers", "vllm")), default="auto", show_default=True)
 @JSON
-def evaluate(runs: tuple[Path, ...], no_baseline: bool, as_json: bool) -> None:
-    """Held-out loss by source: base model, trained model, and a random subset of equal token count."""
-    from studio.runs import corpus_of, show_evaluation
-    from training import evaluate as verb
+def serve_model(run: Path, port: int, by: Any, as_json: bool) -> None:
+    """Let the model of a finished RUN and its base answer at an address, until Ctrl-C; the Chat page asks there."""
+    from studio.runs import corpus_of
+    from training.serving.serving import serve
 
     perform(
-        corpus_of(runs[0]),
+        corpus_of(run),
         as_json,
-        lambda progress: verb(runs, baseline=not no_baseline, progress=progress),
-        show_evaluation,
+        lambda progress: serve(run, port=port, by=by, progress=progress),
+        facts("{r.run}", "by", "address", "model", "seconds"),
     )
 
 

@@ -86,12 +86,13 @@ def write_batch(
             fix="run it without a batch: winnow synthesize",
         )
     synthesizer = synthesizer.with_prompts(corpus.path / "prompts")
-    acceptance = acceptance or Acceptance()
+    acceptance = (acceptance or Acceptance()).with_prompts(corpus.path / "prompts")
     with CallStore(corpus.path / "calls.sqlite") as calls, BatchStore(corpus.path) as batches:
         names = {"model": _named(model_spec, calls)}
         names["judge"] = _named(judge_spec, calls) if judge_spec else names["model"]
         run = run_name(synthesizer, names["model"], names["judge"], acceptance, seed, where, limit)
         seeds = draw(corpus, synthesizer, where, limit, seed)
+        acceptance.gate(corpus, seeds)  # so that it knows the corpus, as in the run
         found = _Frontier(synthesizer.among(seeds, ()), acceptance, names, calls, seed)
         for number, sample in enumerate(seeds, 1):
             found.replay(sample)

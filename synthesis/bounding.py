@@ -182,7 +182,8 @@ def _prose(n: int) -> str:
 
 
 def _listed(n: int) -> str:
-    return "\n".join(f"{line}. Explain part {line} of placeholder-{n} and give an example." for line in range(1, 21))
+    # Few words in common, so that no line is too much like another.
+    return "\n".join(f"{i}. What{i} joins{i} placeholder-{n} to{i} others{i} there{i}?" for i in range(1, 31))
 
 
 def _json(n: int) -> str:

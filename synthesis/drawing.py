@@ -46,6 +46,12 @@ class Samples(Protocol):
         ...
 
 
+def seed_condition(synthesizer: Synthesizer, where: str | None) -> str:
+    """SQL for what seed samples are drawn from: ingested, in whatever version, and neither dropped nor held out."""
+    ingested = "root IN (SELECT id FROM samples WHERE operator IS NULL)"
+    return f"{working(where)} AND {ingested} AND NOT held_out AND ({synthesizer.seed_condition})"
+
+
 def draw(corpus: Samples, synthesizer: Synthesizer, where: str | None, limit: int | None, seed: int) -> list[Sample]:
     """Seed samples in the order of a hash of their id and the random seed: more of them never reorders the first.
 
@@ -55,9 +61,7 @@ def draw(corpus: Samples, synthesizer: Synthesizer, where: str | None, limit: in
     own = synthesizer.own_seeds(limit, seed)
     if own is not None:
         return own[:limit]
-    ingested = "root IN (SELECT id FROM samples WHERE operator IS NULL)"  # in whatever version
-    condition = f"{working(where)} AND {ingested} AND NOT held_out AND ({synthesizer.seed_condition})"
-    ids = corpus.frame(["id"], where=condition)["id"].to_list()
+    ids = corpus.frame(["id"], where=seed_condition(synthesizer, where))["id"].to_list()
     ids.sort(key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest())
     chosen: list[Sample] = []
     for start in range(0, len(ids), IDS_PER_QUERY):
@@ -65,12 +69,20 @@ def draw(corpus: Samples, synthesizer: Synthesizer, where: str | None, limit: in
         if limit is not None and len(chosen) >= limit:
             break
     if not chosen:
-        raise CorpusError(
-            f"No sample {'of those where ' + where if where else 'of this corpus'} can be a seed sample of "
-            f"{synthesizer.name} (it must meet {synthesizer.seed_condition} and not be made by synthesis).",
-            fix="give another --where, or ingest such samples first",
-        )
+        raise _none_found(synthesizer, where, len(ids))
     return chosen[:limit]
+
+
+def _none_found(synthesizer: Synthesizer, where: str | None, looked_at: int) -> CorpusError:
+    wanted = f"it must meet {synthesizer.seed_condition} and not be made by synthesis"
+    if looked_at:
+        doc = (synthesizer.suits.__doc__ or "").split(".")[0].strip()
+        wanted = f"{looked_at:,} were looked at; what is wanted: {doc[:1].lower()}{doc[1:]}"
+    return CorpusError(
+        f"No sample {'of those where ' + where if where else 'of this corpus'} can be a seed sample of "
+        f"{synthesizer.name} ({wanted}).",
+        fix="give another --where, or ingest such samples first",
+    )
 
 
 def _load(corpus: Samples, ids: list[str]) -> list[Sample]:

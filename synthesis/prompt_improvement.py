@@ -13,11 +13,13 @@ import asyncio
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from curation.errors import CorpusError, ModelError, OperatorError, unknown
+from curation.errors import BudgetError, CorpusError, ModelError, OperatorError, unknown
+from curation.language_models.budget import Spending
 from curation.language_models.calls import CallStore
 from curation.language_models.chat import KeptChat, open_chat_model
 from curation.language_models.models import ChatRequest, Completion
@@ -27,6 +29,7 @@ from synthesis.drawing import Samples, draw
 from synthesis.prompting import Prompts, checked, gaps
 from synthesis.synthesizer import Call, Outcome, Synthesizer
 
+T = TypeVar("T")
 OPTIMIZER_PROMPT = "improve_prompt"
 _HEADING = re.compile(
     r"(?im)^[ \t#*_【\[]*(?:(?:new|improved|rewritten) prompt|新的?提示词)[ \t#*_】\]]*(?:[:：][ \t*]*)?$"
@@ -70,6 +73,10 @@ class ImproveReport:
     """Where the user's own former wording was put, if there was one."""
     steps: int
     calls: int
+    spent_usd: float | None
+    """What all searches for this prompt have spent; null = unknown."""
+    stopped: str | None
+    """Why wordings are left that nobody tried; the same command goes on with them."""
     failed: int
     """Seed samples that were left out of a comparison, because a call failed."""
     first_failure: str | None
@@ -98,6 +105,7 @@ class _Search:
     calls: int = 0
     failed: int = 0
     first_failure: str = ""
+    stopped: str | None = None
 
     def worded(self, text: str) -> Synthesizer:
         """The synthesizer with this wording."""
@@ -112,7 +120,7 @@ class _Search:
             ModelError: no seed sample came through.
         """
         synthesizer = self.worded(text)
-        found = await asyncio.gather(*(self._played(synthesizer, sample) for sample in seeds))
+        found = await _all(self._played(synthesizer, sample) for sample in seeds)
         if not any(found):
             raise ModelError(
                 f"None of the {len(seeds)} seed samples came through; the first: {self.first_failure}",
@@ -126,7 +134,7 @@ class _Search:
             asked = next(steps)
             while True:
                 calls = (asked,) if isinstance(asked, Call) else asked
-                completions = await asyncio.gather(*map(self._answer, calls))
+                completions = await _all(map(self._answer, calls))
                 if wrong := next((completion.error for completion in completions if completion.error), None):
                     self.failed += 1
                     self.first_failure = self.first_failure or wrong
@@ -161,7 +169,7 @@ class _Search:
             for n in range(count)
         ]
         self.calls += count
-        replies = await asyncio.gather(*(self.optimizer.complete(request) for request in requests))
+        replies = await _all(self.optimizer.complete(request) for request in requests)
         return [self._candidate(reply, step) for reply in replies]
 
     def _candidate(self, reply: Completion, step: int) -> TriedWording:
@@ -172,6 +180,14 @@ class _Search:
             return TriedWording(_version(text), step, None, text=checked(self.prompt, text))
         except OperatorError as wrong:
             return TriedWording(_version(text), step, None, problem=wrong.message, text=text)
+
+
+async def _all(asked: Iterable[Awaitable[T]]) -> list[T]:
+    """What comes of all; where some raise, the first of it, once the others, which may be paid for, are in."""
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    if raised := next((one for one in found if isinstance(one, BaseException)), None):
+        raise raised
+    return [one for one in found if not isinstance(one, BaseException)]
 
 
 def improve_prompt(
@@ -189,6 +205,8 @@ def improve_prompt(
     dev: int = 50,
     seed: int = 0,
     concurrency: int = 16,
+    budget_usd: float | None = None,
+    free: bool = False,
     progress: Progress = silent,
 ) -> ImproveReport:
     """Look for a wording of a prompt with which fewer outcomes are rejected, and write it to `CORPUS/prompts/NAME.md`.
@@ -209,12 +227,15 @@ def improve_prompt(
         dev: seed samples on which wordings are compared.
         seed: random seed of the draw.
         concurrency: calls in flight at most.
+        budget_usd: US dollars that all searches for this prompt together may spend; null = no limit.
+        free: models on this machine cost nothing.
         progress: told after each wording that was tried.
 
     Raises:
         OperatorError: the synthesizer has no such prompt, or a number is below 1.
         CorpusError: there are fewer than two seed samples.
         ModelError: a model can't be opened, or answers nothing.
+        BudgetError: it does not even last for the wording that is there.
     """
     if prompt not in synthesizer.prompts:
         raise unknown(f"prompt of {synthesizer.name}", prompt, synthesizer.prompts)
@@ -228,13 +249,20 @@ def improve_prompt(
         raise CorpusError("There is but one seed sample.", fix="give another --where, or ingest more samples")
     held, rest = _split(seeds, dev)
     with CallStore(corpus.path / "calls.sqlite") as store:
-        chat = open_chat_model(model_spec, calls=store, concurrency=concurrency)
-        judge = open_chat_model(judge_spec, calls=store, concurrency=concurrency) if judge_spec else chat
-        optimizer = open_chat_model(optimizer_spec, calls=store, concurrency=concurrency) if optimizer_spec else chat
-        chat.run = judge.run = optimizer.run = f"improve-{prompt}"
+        spending = Spending.on_prices_of(corpus.path, limit_usd=budget_usd, free=free)
+        run = f"improve-{prompt}"
+        chat, judge, optimizer = (
+            open_chat_model(spec, calls=store, run=run, concurrency=concurrency, budget=spending.on(spec))
+            if spec
+            else None
+            for spec in (model_spec, judge_spec, optimizer_spec)
+        )
+        assert chat is not None
+        judge, optimizer = judge or chat, optimizer or chat
+        spending.begin(store.path, run)
         search = _Search(synthesizer, prompt, folder, chat, judge, optimizer, seed)
         batches = [_cycled(rest, batch * step, batch) for step in range(steps)]
-        tried = asyncio.run(_searched(search, held, batches, candidates, progress))
+        tried = asyncio.run(_searched(search, held, batches, candidates, spending.telling(progress)))
     written, former = _written(folder, prompt, tried)
     return ImproveReport(
         prompt=prompt,
@@ -247,6 +275,8 @@ def improve_prompt(
         former=former,
         steps=steps,
         calls=search.calls,
+        spent_usd=spending.spent_usd,
+        stopped=search.stopped,
         failed=search.failed,
         first_failure=search.first_failure or None,
         tried=tried,
@@ -264,18 +294,19 @@ async def _searched(
         tried = [best]
         progress(1, total, f"fails on {best.failure_rate:.0%}")
         for step, batch in enumerate(batches, 1):
-            found, before = [], best
-            for candidate in await search.candidates(best.text, step, batch, count):
-                if candidate.problem is None:
-                    candidate = await search.tried(candidate.text, step, dev)
-                found.append(candidate)
-                progress(len(tried) + len(found), total, f"best so far fails on {best.failure_rate:.0%}")
-                if candidate.failure_rate is not None and _rate(candidate) < _rate(best):
-                    best = candidate
-            if best is not before:
-                found[found.index(best)] = best = _kept(best)
+            found: list[TriedWording] = []
+            try:
+                for candidate in await search.candidates(best.text, step, batch, count):
+                    found.append(candidate if candidate.problem else await search.tried(candidate.text, step, dev))
+                    lowest = min(_rate(best), *map(_rate, found))
+                    progress(len(tried) + len(found), total, f"best so far fails on {lowest:.0%}")
+            except BudgetError as spent:
+                search.stopped = str(spent)
+            better = min(found, key=_rate, default=best)
+            if _rate(better) < _rate(best):
+                found[found.index(better)] = best = _kept(better)
             tried += found
-            if best.failure_rate == 0:
+            if best.failure_rate == 0 or search.stopped:
                 break
         return tried
     finally:

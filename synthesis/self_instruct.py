@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr
@@ -45,15 +45,17 @@ class SelfInstruct(Synthesizer):
     classifications, at most 5 examples.
     Differs from the source: own prompts, for chat models, which part the lines of a list by blank lines, so that none
     stops them; a truncated list loses its last line only. Made instructions are those of earlier rounds, so that a
-    resumed run is the same; set the acceptance rule `max_rouge` to 0.7 to compare those of one round with each other
-    and with the rest of the corpus. Instructions need not begin with an ASCII character: Chinese ones count a character
-    as a word. Examples may have 1,024 tokens, not 350, and a classification is asked for in up to 16 tokens, not 3.
+    resumed run is the same; those of one round are compared with each other at its end, and with the rest of the corpus
+    by the acceptance rule `max_rouge`. Instructions need not begin with an ASCII character: Chinese ones count a
+    character as a word. Examples may have 1,024 tokens, not 350, and a classification is asked for in up to 16 tokens,
+    not 3.
     """
 
     name: ClassVar[str] = "self-instruct"
     prompts: ClassVar[tuple[str, ...]] = (
         "self_instruct", "self_instruct_class", "self_instruct_input_first", "self_instruct_output_first",
     )  # fmt: skip
+    version: ClassVar[int] = 2
     in_rounds: ClassVar[bool] = True
     seeds_per_shard: ClassVar[int] = 8
 
@@ -94,6 +96,23 @@ class SelfInstruct(Synthesizer):
         known.add([s.id for s in new], [instruction_alone(s) for s in new])
         mine._known = known
         return mine
+
+    def among_each_other(self, made: list[tuple[Sample, Outcome]]) -> list[tuple[Sample, Outcome]]:
+        """The lists of a round, begun without knowing of each other: of like instructions the first list's is kept."""
+        here = ClosestTexts()
+        fates: dict[tuple[str, str], Objection | None] = {}  # the examples of an instruction stay together
+        passed = []
+        for sample, outcome in made:
+            if outcome.rejected_by is None:
+                one = sample.id, str(outcome.metadata["instruction"])
+                if one not in fates:
+                    found = here.closest(one[1], self.max_rouge)
+                    fates[one] = self._alike(*found) if found else None
+                    here.add([] if found else [f"another list: {one[1][:80]}"], [] if found else [one[1]])
+                if fate := fates[one]:
+                    outcome = replace(outcome, rejected_by=fate[0], detail=fate[1])
+            passed.append((sample, outcome))
+        return passed
 
     def steps(self, sample: Sample, rng: random.Random) -> Steps:
         """One outcome per example, and one per instruction that was rejected."""
@@ -145,11 +164,12 @@ class SelfInstruct(Synthesizer):
             if one.objection is None:
                 found = self._known.closest(one.instruction, self.max_rouge) if self._known is not None else None
                 found = found or here.closest(one.instruction, self.max_rouge)
-                if found:
-                    seen = f"ROUGE-L {found[1]:.3f}, above {self.max_rouge:g}, to {found[0]}"
-                    one.objection = "near-duplicate", seen
+                one.objection = self._alike(*found) if found else None
             if one.objection is None:
                 here.add([f"line {place + 1}"], [one.instruction])
+
+    def _alike(self, known: str, rouge: float) -> Objection:
+        return "near-duplicate", f"ROUGE-L {rouge:.3f}, above {self.max_rouge:g}, to {known}"
 
     def _fault(self, instruction: str) -> Objection | None:
         words = word_count(instruction)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from curation.language_models.calls import call_key
 from curation.sample import Sample, from_row, to_frame
 from synthesis.acceptance import Gate
-from synthesis.synthesizer import Call, Outcome
+from synthesis.synthesizer import Call, Outcome, Synthesizer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,7 +56,9 @@ class Maker:
 class Shards:
     """Collects outcomes and hands them over, a shard at a time."""
 
-    def __init__(self, folder: Path, taker: Taker, run: str, maker: Maker, gate: Gate, keep_made: bool) -> None:
+    def __init__(
+        self, folder: Path, taker: Taker, run: str, maker: Maker, gate: Gate, synthesizer: Synthesizer
+    ) -> None:
         self.folder = folder
         self.added = 0
         self.duplicates = 0
@@ -71,7 +73,8 @@ class Shards:
         """Whether any command of the run accepted an outcome."""
         self.rejected_of_run = 0
         self._gate = gate
-        self._keeps_made = keep_made
+        self._synthesizer = synthesizer
+        self._keeps_made = synthesizer.in_rounds
         self._taker = taker
         self._run = run
         self._maker = maker
@@ -108,7 +111,7 @@ class Shards:
             if not all(p in self._waiting for p in shard):
                 break
             found = [pair for p in shard for pair in self._waiting.pop(p)]
-            passed = self._gate.passed(found)
+            passed = self._gate.passed(self._synthesizer.among_each_other(found))
             self._count(found, -1)
             self._count(passed, 1)
             self._complete += passed

@@ -101,6 +101,14 @@ class Synthesizer(Operator, ABC):
         """
         return self
 
+    def among_each_other(self, made: list[tuple[Sample, Outcome]]) -> list[tuple[Sample, Outcome]]:
+        """The same pairs in the same order, rejected where an outcome must not stand beside those before it.
+
+        Args:
+            made: what came of seed samples that were worked on side by side; with `in_rounds` those of one round.
+        """
+        return made
+
     def with_prompts(self, folder: Path) -> Self:
         """This synthesizer with the user's wording where `folder` holds a file NAME.md for a prompt."""
         mine = self.model_copy()

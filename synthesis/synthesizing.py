@@ -152,7 +152,7 @@ def synthesize(
         seeds = draw(corpus, synthesizer, where, limit, seed)
         maker = Maker(synthesizer.name, operator, chat.model, judge.model)
         place = folder or corpus.path / "jobs" / f"synthesize-{run}"
-        shards = Shards(place, corpus, run, maker, acceptance.gate(corpus, seeds), synthesizer.in_rounds)
+        shards = Shards(place, corpus, run, maker, acceptance.gate(corpus, seeds), synthesizer)
         done = shards.take_finished()
         todo = [sample for sample in seeds[:first] if sample.id not in done]
         tally = _Tally(len(seeds), len(seeds[:first]) - len(todo))
@@ -310,8 +310,9 @@ class _Work:
         """The completions of calls that are made at once; all are waited for, even when one may not be paid."""
         if self.tally.error is not None:
             raise self.tally.error
-        asked = ((self.judge if call.role == "judge" else self.chat).complete(call.request) for call in calls)
-        found = await asyncio.gather(*asked, return_exceptions=True)
+        asked = [(self.judge if call.role == "judge" else self.chat).complete(call.request) for call in calls]
+        # One alone needs no task of its own: that is a twentieth of the time of a call.
+        found = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked, return_exceptions=True)
         completions = []
         for completion in found:
             if isinstance(completion, BaseException):

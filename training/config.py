@@ -10,32 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from curation.errors import WinnowError
 from curation.operators import translated
-
-Rate = tuple[float, float, str]
-
-RATES: dict[tuple[str, str], tuple[Rate, ...]] = {
-    ("sft", "full"): (
-        (0.05, 5e-4, "models this small need large steps"),
-        (1.5, 2e-5, "TRL's default for full fine-tuning"),
-        (30, 5e-6, "the Tulu 3 recipe for 8B"),
-        (float("inf"), 2e-6, "the Tulu 3 recipe for 70B"),
-    ),
-    ("sft", "lora"): (
-        (0.05, 2e-3, "models this small need large steps"),
-        (float("inf"), 2e-4, "LoRA takes about ten times the full rate (TRL, 'LoRA without regret')"),
-    ),
-    ("dpo", "full"): (
-        (0.05, 1e-4, "models this small need large steps"),
-        (float("inf"), 5e-7, "the Tulu 3 recipe for DPO on 8B"),
-    ),
-    ("dpo", "lora"): (
-        (0.05, 3e-4, "models this small need large steps"),
-        (float("inf"), 5e-6, "LoRA takes about ten times the full rate"),
-    ),
-}
-"""(method, adapter) -> rows of (up to this many billion parameters, learning rate, why)."""
-_ALIKE = {"pretrain": "sft", "kto": "dpo", "orpo": "dpo", "simpo": "dpo", "reward": "sft", "grpo": "dpo"}
-"""Methods whose rates are those of another."""
+from training.rates import suggested
 
 
 class TrainConfig(BaseModel):
@@ -68,8 +43,10 @@ class TrainConfig(BaseModel):
         "best-fit",
         description="Fill sequences of max_length: by samples that do not see each other, by cutting one long text.",
     )
-    batch_size: int = Field(8, ge=1, description="Sequences per device and forward pass; packed ones go one at a time.")
-    accumulation: int = Field(1, ge=1, description="Forward passes per optimizer step.")
+    batch_size: int = Field(8, ge=1, description="Sequences per process and forward pass; packed ones go one at a time.")
+    accumulation: int = Field(
+        1, ge=1, description="Forward passes per optimizer step; a step has batch_size x accumulation x processes."
+    )
     warmup_ratio: float = Field(0.03, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
     scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup", "wsd"] = Field(
         "cosine", description="How the learning rate falls after the warm-up; wsd: only in the last decay_ratio."
@@ -89,8 +66,9 @@ class TrainConfig(BaseModel):
     reasoning: Literal["keep", "drop"] = Field(
         "keep", description="Whether reasoning before an answer is trained on or left out."
     )
-    order: Literal["shuffled", "mix", "staged"] = Field(
-        "shuffled", description="Order of samples: by the seed, as in the mix's file, or stage by stage."
+    order: Literal["shuffled", "mix", "staged", "related"] = Field(
+        "shuffled",
+        description="Order of samples: by the seed, as in the mix's file, stage by stage, or similar ones together.",
     )
     replay: float = Field(0.0, ge=0, lt=1, description="staged: share of each later stage that repeats earlier ones.")
     preference_loss: Literal[
@@ -109,15 +87,17 @@ class TrainConfig(BaseModel):
     checkpoints_kept: int = Field(2, ge=1, description="Checkpoints that stay; `less` wants one for each epoch.")
     eval_steps: int | None = Field(50, ge=1, description="Steps between held-out losses; empty: only before and after.")
     patience: int | None = Field(
-        None, ge=1, description="Stop after so many held-out losses without a better one; the best is kept."
+        None, ge=1, description="Stop after so many held-out losses without a better one; the best weights are kept."
     )
     sample_answers: int = Field(3, ge=0, description="Held-out prompts that are answered at every held-out loss.")
     logging_steps: int = Field(1, ge=1, description="Steps per logged loss, which is their mean by tokens.")
-    processes: int = Field(1, ge=1, description="Processes that train together, one per GPU; accelerate launches them.")
+    processes: int = Field(
+        1, ge=1, description="Processes that train together over all machines, one per GPU; accelerate launches them."
+    )
     strategy: Literal["ddp", "fsdp2", "zero2", "zero3"] = Field(
         "ddp", description="Several processes: copies of the model, or weights and optimizer spread over them."
     )
-    offload: bool = Field(False, description="fsdp2, zero2, zero3: keep the optimizer (and weights) in CPU memory.")
+    offload: bool = Field(False, description="fsdp2, zero2, zero3: keep weights or optimizer in CPU memory.")
     arm: Literal["mix", "random"] = Field(
         "mix", description="Train on the mix, or on random samples of its pool with as many tokens."
     )
@@ -167,6 +147,4 @@ class TrainConfig(BaseModel):
         """The learning rate for a model with this many parameters, and why it is that."""
         if self.learning_rate is not None:
             return self.learning_rate, "given in the config"
-        rows = RATES[_ALIKE.get(self.method, self.method), "lora" if self.adapter in ("lora", "qlora") else "full"]
-        _, rate, reason = next(row for row in rows if parameters / 1e9 <= row[0])
-        return rate, f"{self.method}, {self.adapter}, {parameters / 1e9:.3g}B parameters: {reason}"
+        return suggested(self.method, self.adapter, parameters)

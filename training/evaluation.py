@@ -8,18 +8,27 @@ samples do by construction: a mix chosen for something else needs a judge or a b
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from dataclasses import replace as dataclass_replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.errors import WinnowError
 from curation.progress import Progress, silent
+from training import answering
+from training.answering import AnswersReport, Asked
 from training.config import TrainConfig
 from training.data.encoding import Encoder
 from training.data.mix_folder import MixFolder
+from training.judging import lm_eval
 from training.judging.comparison import Preference, SourceRow, preference, rows_by_source, source_row, verdict
+from training.judging.facts import Facts, keep_facts, read_facts
+from training.judging.groups import groups
 from training.judging.held_out import HeldOutSet, held_out_set
+from training.judging.lm_eval import LmEval
 from training.runs.run_folder import RunFolder, events, status
 from training.training import train
 
@@ -28,6 +37,10 @@ if TYPE_CHECKING:
 
 Losses = tuple["np.ndarray", "np.ndarray"]
 """Per held-out row the loss of its answer (chosen), and of the rejected one where there is one."""
+
+NO_ANSWERS = "a model that judges answers writes none: its accuracy on held-out pairs is among the run's curves"
+LOSSES_FILE = "held_out_losses.jsonl"
+"""In a run: per held-out row its answer tokens and its summed loss (nats) by model."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,14 @@ class RunEvaluation:
     """Held-out rows that were cut at max_length."""
     dropped: dict[str, int]
     """Reason -> held-out rows that could not be measured."""
+    groups: dict[str, list[SourceRow]] = field(default_factory=dict)
+    """Kind (a column of tags, or of a score that is cut into bands) -> its groups; `source` is a group's name."""
+    perplexity: dict[str, float] | None = None
+    """Model -> exp of its held-out loss; null where that was not measured."""
+    answers: AnswersReport | dict[str, Any] | None = None
+    """What the models write; null where it was not asked. As a dict it was found by an earlier evaluation."""
+    answers_reason: str | None = None
+    lm_eval: LmEval | None = None
 
 
 @dataclass(frozen=True)
@@ -63,21 +84,33 @@ class EvaluateReport:
     runs: list[RunEvaluation]
 
 
-def evaluate(run_dirs: Sequence[Path | str], *, baseline: bool = True, progress: Progress = silent) -> EvaluateReport:
+def evaluate(
+    run_dirs: Sequence[Path | str],
+    *,
+    baseline: bool = True,
+    asked: Asked | None = None,
+    corpus: Path | None = None,
+    progress: Progress = silent,
+) -> EvaluateReport:
     """Measure finished runs on the held-out rows of their mixes; `evaluation.json` in each run keeps the result.
 
     Args:
         run_dirs: folders of finished runs.
         baseline: also train the random arm, in `RUN/random`, unless that has been done; it can be resumed like any run.
+        asked: what is to be found out beside losses: answers, a judge's view of them, tasks of lm-eval. What an earlier
+            evaluation of the same weights found out stays.
+        corpus: folder of the corpus that the mixes are from: it knows tags, scores and expected answers of held-out
+            rows, and keeps the judge's calls.
         progress: called with (done, total, what is being done).
 
     Raises:
-        WinnowError: a run is not finished, its mix has changed, or the random arm failed or was stopped.
+        WinnowError: a run is not finished, its mix has changed, the random arm failed or was stopped, the prompts
+            can't be read, or the judge does not answer.
     """
     evaluations = []
     for run_dir in run_dirs:
         run = RunFolder(Path(run_dir).resolve())
-        judged = _judged(run, baseline=baseline, progress=progress)
+        judged = _Judging(run, asked or Asked(), corpus, progress).judged(baseline=baseline)
         run.write("evaluation.json", asdict(judged))
         evaluations.append(judged)
     return EvaluateReport(evaluations)
@@ -88,31 +121,159 @@ def evaluation(run_dir: Path | str) -> dict[str, Any] | None:
     return RunFolder(Path(run_dir)).read("evaluation.json") or None
 
 
-def _judged(run: RunFolder, *, baseline: bool, progress: Progress) -> RunEvaluation:
-    config, mix = _finished(run)
-    random_run, no_random = None, _no_baseline(config, mix, baseline=baseline)
-    has_rows = mix.has("eval")
-    if has_rows and not no_random:
-        random_run = _random_arm(run, config, mix, progress)
-    models = {"base": config.base_model, "trained": str(run.final)}
-    if random_run:
-        models["random"] = str(random_run.final)
-    held_out, losses = _measured(config, mix, models, progress) if has_rows else (None, {})
+class _Judging:
+    """One run, from its files to what is found out."""
+
+    def __init__(self, run: RunFolder, asked: Asked, corpus: Path | None, progress: Progress) -> None:
+        self.run, self.asked, self.corpus, self.progress = run, asked, corpus, progress
+        self.config, self.mix = _finished(run)
+
+    def judged(self, *, baseline: bool) -> RunEvaluation:
+        from training.methods import method_named
+
+        if method_named(self.config.method).learns_a_judge:
+            return _report(self.run, self.config, None, None, reason=NO_ANSWERS)
+        no_random = _no_baseline(self.config, self.mix, baseline=baseline)
+        random_run = None
+        if no_random is None and (self.mix.has("eval") or self.asked.wants_answers):
+            random_run = _random_arm(self.run, self.config, self.mix, self.progress)
+        keep_facts(self.run, self.mix, self.corpus)
+        facts = read_facts(self.run.path, self.mix)
+        models = {"base": self.config.base_model, "trained": str(self.run.final)}
+        if random_run:
+            models["random"] = str(random_run.final)
+        held_out, losses, answered = self._measured(models, facts)
+        found = _report(
+            self.run, self.config, held_out, random_run, **_of_losses(self.mix, held_out, losses, facts, no_random)
+        )
+        _keep_losses(self.run, held_out, losses)
+        return dataclass_replace(found, **self._of_answers(answered), lm_eval=self._lm_eval())
+
+    def _measured(
+        self, models: Mapping[str, str], facts: Mapping[str, Facts]
+    ) -> tuple[HeldOutSet | None, dict[str, Losses], answering.Answering | None]:
+        """What each model thinks of the held-out rows, and what it writes; one model in memory at a time."""
+        from training.methods.opening import open_model, window_of
+
+        window = window_of(self.config.base_model)
+        encoder = self._encoder(window)
+        held_out = self._held_out(encoder) if self.mix.has("eval") else None
+        answers = None
+        if self.asked.wants_answers:
+            answers = answering.answering(self.run, self.mix, self.asked, facts, encoder, window, _dtype())
+        losses: dict[str, Losses] = {}
+        for number, (name, where) in enumerate(models.items()):
+            if not (held_out and held_out.rows) and not (answers and answers.prompts):
+                break
+            self.progress(number, len(models), f"held-out loss of {name}")
+            model = _on_device(open_model(where, dtype=_dtype()))
+            if held_out and held_out.rows:
+                losses[name] = held_out.reference(model)
+            if answers:
+                answers.ask(name, where, model, self.progress)
+            del model
+            gc.collect()
+        return held_out, losses, answers
+
+    def _held_out(self, encoder: Encoder) -> HeldOutSet:
+        """The held-out rows whose answers are to be learned: of answers judged one by one only the good ones."""
+        from training.methods import method_named
+        from training.methods.kto import judged_set
+
+        if self.config.method == "kto":
+            found = judged_set(self.mix, encoder)
+            return HeldOutSet(
+                [row for row, good in zip(found.rows, found.good, strict=True) if good], [], found.account
+            )
+        return held_out_set(self.mix, encoder, pairs=method_named(self.config.method).compares)
+
+    def _encoder(self, window: int | None) -> Encoder:
+        from training.methods.opening import open_tokenizer
+
+        length = min(self.config.max_length, window or self.config.max_length)
+        change = {"max_length": length, "loss_on": _scored(self.config.loss_on)}
+        return Encoder.of(open_tokenizer(self.config.base_model), self.config.model_copy(update=change))
+
+    def _of_answers(self, answered: answering.Answering | None) -> dict[str, Any]:
+        if answered is not None and answered.prompts:
+            calls = (self.corpus or self.run.path) / "calls.sqlite"
+            return {"answers": answering.report(answered, calls, self.progress), "answers_reason": None}
+        if answered is not None:
+            return {"answers_reason": "there is no prompt that can be answered"}
+        before = self.run.read("evaluation.json").get("answers")
+        if before and before.get("weights", {}).get("trained") == answering.weights_of(str(self.run.final)):
+            return {"answers": before}
+        return {"answers_reason": "no answers were asked for"}
+
+    def _lm_eval(self) -> LmEval | None:
+        folder = self.asked.lm_eval
+        if folder is None:
+            return None
+        encoder = self._encoder(None)
+        rows = lm_eval.write_tasks(
+            self.mix,
+            folder,
+            encoder.prepared,
+            lambda messages: encoder.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=False
+            ),
+        )
+        words = lm_eval.command(folder, self.run.final, self.config.base_model, str(_device()), _dtype())
+        if not lm_eval.installed():
+            return LmEval(
+                str(folder), rows, lm_eval.as_line(words), None, "lm-eval is not installed: pip install lm-eval"
+            )
+        self.progress(0, None, "lm-eval")
+        return LmEval(str(folder), rows, lm_eval.as_line(words), lm_eval.run(words, folder), None)
+
+
+def _of_losses(
+    mix: MixFolder,
+    held_out: HeldOutSet | None,
+    losses: Mapping[str, Losses],
+    facts: Mapping[str, Facts],
+    no_random: str | None,
+) -> dict[str, Any]:
+    """The fields of the report that come from held-out losses."""
     if held_out is None or not losses:
-        reason = "eval.jsonl has no row that can be measured" if has_rows else "the mix has no held-out rows"
-        return _report(run, config, held_out, random_run, reason=reason)
-    overall = source_row(None, held_out.rows, {name: chosen for name, (chosen, _) in losses.items()})
-    return _report(
-        run,
-        config,
-        held_out,
-        random_run,
-        overall=overall,
-        rows=rows_by_source(held_out.rows, {name: chosen for name, (chosen, _) in losses.items()}),
-        preference=preference(losses) if held_out.pairs else None,
-        verdict=verdict(overall),
-        reason=f"random: {no_random}" if no_random else None,
-    )
+        has_rows = mix.has("eval")
+        return {"reason": "eval.jsonl has no row that can be measured" if has_rows else "the mix has no held-out rows"}
+    chosen = {name: of_chosen for name, (of_chosen, _) in losses.items()}
+    overall = source_row(None, held_out.rows, chosen)
+    means = {"base": overall.base, "trained": overall.trained, "random": overall.random}
+    return {
+        "overall": overall,
+        "rows": rows_by_source(held_out.rows, chosen),
+        "groups": _by_group(held_out, chosen, facts),
+        "perplexity": {name: math.exp(min(mean, 700.0)) for name, mean in means.items() if mean is not None},
+        "preference": preference(dict(losses)) if held_out.pairs else None,
+        "verdict": verdict(overall),
+        "reason": f"random: {no_random}" if no_random else None,
+    }
+
+
+def _by_group(
+    held_out: HeldOutSet, losses: Mapping[str, np.ndarray], facts: Mapping[str, Facts]
+) -> dict[str, list[SourceRow]]:
+    found: dict[str, list[SourceRow]] = {}
+    for group in groups([row.id for row in held_out.rows], [row.source for row in held_out.rows], facts):
+        if group.kind != "source":
+            at = list(group.rows)
+            row = source_row(group.name, [held_out.rows[i] for i in at], {name: v[at] for name, v in losses.items()})
+            found.setdefault(group.kind, []).append(row)
+    return found
+
+
+def _keep_losses(run: RunFolder, held_out: HeldOutSet | None, losses: Mapping[str, Losses]) -> None:
+    """Write every row's losses: what pairs rows of several runs."""
+    rows = held_out.rows if held_out and losses else []
+    lines = []
+    for i, row in enumerate(rows):
+        told = {"id": row.id, "source": row.source, "tokens": sum(row.loss)}
+        lines.append(json.dumps({**told, **{name: float(chosen[i]) for name, (chosen, _) in losses.items()}}))
+    draft = run.path / f".{LOSSES_FILE}"
+    draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    draft.replace(run.path / LOSSES_FILE)
 
 
 def _finished(run: RunFolder) -> tuple[TrainConfig, MixFolder]:
@@ -157,28 +318,6 @@ def _random_arm(run: RunFolder, config: TrainConfig, mix: MixFolder, progress: P
     return arm
 
 
-def _measured(
-    config: TrainConfig, mix: MixFolder, models: dict[str, str], progress: Progress
-) -> tuple[HeldOutSet, dict[str, Losses]]:
-    """The held-out rows, and what each model thinks of them; one model in memory at a time."""
-    from training.methods import method_named
-    from training.methods.opening import open_model, open_tokenizer, window_of
-
-    window = window_of(config.base_model)
-    tokenizer = open_tokenizer(config.base_model)
-    encoder = Encoder(
-        tokenizer, max_length=min(config.max_length, window or config.max_length), loss_on=_scored(config.loss_on)
-    )
-    held_out = held_out_set(mix, encoder, pairs=method_named(config.method).compares)
-    losses: dict[str, Losses] = {}
-    for number, (name, where) in enumerate(models.items()):
-        if held_out.rows:
-            progress(number, len(models), f"held-out loss of {name}")
-            losses[name] = held_out.reference(_on_device(open_model(where, dtype=_dtype())))
-            gc.collect()
-    return held_out, losses
-
-
 def _scored(loss_on: str) -> str:
     """Prompts are not judged, also where they were trained on."""
     return "assistant" if loss_on == "all" else loss_on
@@ -191,9 +330,13 @@ def _dtype() -> str:
 
 
 def _on_device(model: Any) -> Any:
+    return model.to(_device())
+
+
+def _device() -> str:
     import torch
 
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _report(
@@ -207,6 +350,8 @@ def _report(
     rows: list[SourceRow] | None = None,
     preference: Preference | None = None,
     verdict: str | None = None,
+    groups: dict[str, list[SourceRow]] | None = None,
+    perplexity: dict[str, float] | None = None,
 ) -> RunEvaluation:
     return RunEvaluation(
         run=str(run.path),
@@ -222,6 +367,8 @@ def _report(
         random_tokens=_tokens(random_run) if random_run else None,
         truncated=held_out.account.truncated if held_out else 0,
         dropped=dict(held_out.account.dropped) if held_out else {},
+        groups=groups or {},
+        perplexity=perplexity,
     )
 
 

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from curation.errors import WinnowError
 from curation.progress import Progress, silent
+from training.concerns import concerns
 from training.config import TrainConfig
 from training.data.mix_folder import MixFolder
 from training.methods import METHODS, method_named
-from training.runs.run_folder import EventReader, RunFolder, RunStatus, events, process_start, status
-
-POLL_SECONDS = 0.2
-START_SECONDS = 60.0
-"""Longest wait for a process that is ending, or is being started by somebody else."""
+from training.methods.adapters import check
+from training.methods.opening import check_base_model
+from training.runs.failures import is_full, lost
+from training.runs.launching import (
+    LAUNCH_FILE,
+    POLL_SECONDS,
+    START_SECONDS,
+    Machines,
+    accelerate_config,
+    check_launch,
+    first_failure,
+    is_launched,
+    joined,
+    launch_command,
+    shown,
+    start,
+)
+from training.runs.run_folder import EventReader, RunFolder, RunStatus, events, status
 
 
 @dataclass(frozen=True)
@@ -69,10 +81,16 @@ class TrainReport:
     peak_memory_gib: float | None
     """Of the GPU, or of the process where there is none."""
     device: str | None
+    launch: str | None
+    """The command that starts the processes; null for a run in one process without a launcher."""
     checkpoint: str | None
     """Folder of the trained model or adapter, or of the checkpoint a stopped run goes on from."""
+    best_step: int | None = None
+    """Step of the weights in `final`, where patience kept the best ones; null: the last."""
     notes: list[str] = field(default_factory=list)
     """What the user should know: a template that was supplied, a length that was lowered."""
+    warnings: list[str] = field(default_factory=list)
+    """What looks wrong in the curves, each with what to do about it."""
 
 
 def train(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str, *, progress: Progress = silent) -> TrainReport:
@@ -85,18 +103,40 @@ def train(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str, *, prog
     Args:
         mix_dir: holds `train.jsonl`, and `eval.jsonl`, `random.jsonl` and `manifest.json` where there are some.
         config: what and how.
-        run_dir: the run's folder, one per mix and config.
+        run_dir: the run's folder, one per mix and config. Where several machines train together (`Machines`), one that
+            all of them share.
         progress: called with (step, steps, what is being done).
 
     Raises:
         WinnowError: the mix does not fit the method, the run's folder belongs to another config or other data, or the
             process failed or died.
     """
-    run = prepare(mix_dir, config, run_dir)
-    if status(run.path).state != "done":
-        process = None if status(run.path).live else _start(run)
-        _follow(run, process, progress)
+    if Machines.here().rank > 0:
+        run = RunFolder(Path(run_dir).resolve())
+        joined(run)
+        process = start(run, config)
+    else:
+        run = prepare(mix_dir, config, run_dir)
+        now = status(run.path)
+        if now.state == "done":
+            return report(run.path)
+        process = None if now.live else start(run, TrainConfig.from_file(run.path / "config.json"))
+    _follow(run, process, progress)
     return report(run.path)
+
+
+def command_of(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str) -> str:
+    """The command that trains, for somebody who starts it otherwise; what it reads is written to the run's folder.
+
+    Raises:
+        WinnowError: as `train`.
+    """
+    run = prepare(mix_dir, config, run_dir)
+    config = TrainConfig.from_file(run.path / "config.json")
+    machines = Machines.here()
+    if is_launched(config):
+        run.write(LAUNCH_FILE, accelerate_config(config, machines))
+    return shown(launch_command(run.path, config, machines))
 
 
 def report(run_dir: Path | str) -> TrainReport:
@@ -139,7 +179,10 @@ def report(run_dir: Path | str) -> TrainReport:
         tokens_per_second=round(tokens_seen / seconds, 1) if seconds else None,
         peak_memory_gib=last.get("memory", {}).get("peak_memory_gib"),
         device=last.get("loaded", {}).get("device"),
+        launch=shown(launch_command(run.path, config, Machines())) if is_launched(config) else None,
         checkpoint=str(final) if final else None,
+        best_step=last.get("best", {}).get("step") if config.patience else None,
+        warnings=[f"{concern.text} Fix: {concern.fix}." for concern in concerns(told, config)],
         notes=list(dict.fromkeys(event["text"] for event in told if event["type"] == "note")),
     )
 
@@ -162,13 +205,9 @@ def _check(mix: MixFolder, config: TrainConfig) -> None:
         )
     if config.arm == "random" and not mix.has("random"):
         raise WinnowError(f"The mix {mix.path} has no random.jsonl to train on.", fix="export the mix again")
-    base = Path(config.base_model)
-    looks_like_folder = base.is_absolute() or config.base_model.startswith((".", "~")) or len(base.parts) > 2
-    if looks_like_folder and not base.is_dir():
-        raise WinnowError(
-            f"There is no base model at {config.base_model}.",
-            fix="give the folder of a Hugging Face causal language model; winnow warm-up CORPUS makes a small one",
-        )
+    check(config)
+    check_launch(config)
+    check_base_model(config.base_model)
 
 
 def prepare(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str) -> RunFolder:
@@ -211,55 +250,6 @@ def _refuse_others(run: RunFolder, config: TrainConfig, hashes: Any) -> None:
         raise WinnowError(f"{changed}.jsonl is not what the run {run.path} was begun with.", fix=fix)
 
 
-def _start(run: RunFolder) -> subprocess.Popen[bytes] | None:
-    """Start the process; null when somebody else has done so a moment before."""
-    with (run.path / ".lock").open("w") as lock:
-        if not _locked(lock, run):
-            return None
-        run.stop_file.unlink(missing_ok=True)
-        process = _spawn(run, lock.fileno())
-        step = run.read("status.json").get("step", 0)
-        started = process_start(process.pid)
-        run.write("status.json", {"state": "starting", "pid": process.pid, "process_start": started, "step": step})
-    return process
-
-
-def _spawn(run: RunFolder, lock: int) -> subprocess.Popen[bytes]:
-    # Also where the project is not installed, and without the caller's directory: its files could hide packages.
-    home = str(Path(__file__).resolve().parents[1])
-    paths = os.pathsep.join(p for p in (home, os.environ.get("PYTHONPATH", "")) if p)
-    with (run.path / "log.txt").open("ab") as log:
-        # The process inherits the lock and holds it until it ends, however it ends.
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "training.worker", str(run.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=[lock],
-            # Threads that wait by spinning made a run on a busy two-core machine five times slower.
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": paths, "TOKENIZERS_PARALLELISM": "false"},
-        )
-
-
-def _locked(lock: IO[str], run: RunFolder) -> bool:
-    """Wait for the lock, which a process that has just ended may still hold; False when a live one has it."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if status(run.path).live:
-                return False
-            time.sleep(POLL_SECONDS)
-        else:
-            return True
-    raise WinnowError(
-        f"Another process holds the run {run.path} without training.",
-        fix=f"end it: fuser {run.path / '.lock'} shows which",
-    )
-
-
 def _follow(run: RunFolder, process: subprocess.Popen[bytes] | None, progress: Progress) -> None:
     """Wait until the process has ended; pass on what it says."""
     reader = EventReader(run)
@@ -270,11 +260,34 @@ def _follow(run: RunFolder, process: subprocess.Popen[bytes] | None, progress: P
         except KeyboardInterrupt:
             _terminate(run)
             _wait(run, process, reader, progress)
-    ended = status(run.path)
+    ended = _settled(run, process)
+    if ended.state == "failed" and (told := _lost_one(run)):
+        run.write("status.json", {**run.read("status.json"), "message": told.message, "fix": told.fix})
+        raise told
     if ended.state == "failed":
         raise WinnowError(ended.message or "Training failed.", fix=ended.fix or f"read {run.path / 'log.txt'}")
     if ended.state not in ("done", "stopped"):
         raise _died(run, ended, process)
+
+
+def _lost_one(run: RunFolder) -> WinnowError | None:
+    """The first process only sees that another one has gone; which one and how, its launcher knows."""
+    if not run.read("status.json").get("lost"):
+        return None
+    config = TrainConfig.from_file(run.path / "config.json")
+    found = first_failure(run)
+    return lost(run, *found, config.processes) if found else None
+
+
+def _settled(run: RunFolder, process: subprocess.Popen[bytes] | None) -> RunStatus:
+    """How it ended; the processes of other machines may still be writing that."""
+    deadline = time.monotonic() + START_SECONDS
+    while Machines.here().rank > 0 and process is not None and process.returncode == 0:
+        written = run.read("status.json")["state"]
+        if written not in ("starting", "running") or time.monotonic() > deadline:
+            break
+        time.sleep(POLL_SECONDS)
+    return status(run.path)
 
 
 def _wait(run: RunFolder, process: subprocess.Popen[bytes] | None, reader: EventReader, progress: Progress) -> None:
@@ -294,7 +307,9 @@ def _pass_on(event: dict[str, Any], now: RunStatus, progress: Progress) -> None:
     if event["type"] == "log":
         progress(event["step"], now.max_steps, f"loss {event['loss']:.3f}")
     elif event["type"] == "held_out":
-        progress(event["step"], now.max_steps, f"held-out loss {event['loss']:.3f}")
+        name = "loss" if event.get("loss") is not None else "reward"
+        if event.get(name) is not None:
+            progress(event["step"], now.max_steps, f"held-out {name} {event[name]:.3f}")
     elif event["type"] == "data":
         progress(now.step, now.max_steps, f"{event['rows']} rows, {event['tokens']} tokens")
     elif event["type"] == "note":
@@ -308,6 +323,16 @@ def _terminate(run: RunFolder) -> None:
 
 
 def _died(run: RunFolder, ended: RunStatus, process: subprocess.Popen[bytes] | None) -> WinnowError:
+    config = TrainConfig.from_file(run.path / "config.json")
+    if is_full(run):
+        return WinnowError(
+            f"The disk is full: {run.path} could not be written.", fix="free some space and run the same command again"
+        )
+    if failures := run.failures():
+        return WinnowError(failures[0]["message"], fix=failures[0]["fix"])
+    if is_launched(config):
+        rank, code = first_failure(run) or (None, None)
+        return lost(run, rank, code, config.processes)
     code = process.returncode if process else None
     how = f"was killed by signal {-code}" if code is not None and code < 0 else "ended without a word"
     at = run.checkpoint()

@@ -1,13 +1,17 @@
-"""The process that trains: `python -m training.worker RUN`. It reads the run's folder, and writes there all it does."""
+"""The process that trains: `python -m training.worker RUN`. It reads the run's folder, and writes there all it does.
+
+Several of them train together where `accelerate launch` starts them; then only the first one writes.
+"""
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import resource
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +23,15 @@ from training.data.encoding import Account, Encoder
 from training.data.mix_folder import MixFolder
 from training.data.training_set import TrainingSet
 from training.methods.method import Built, Method, Setup
+from training.runs.best import copy_weights
+from training.runs.failures import explained, is_lost
+from training.runs.launching import is_launched, launch_command, shown
+from training.runs.ranks import agreed, is_first, processes, rank, wait
 from training.runs.recording import Recorder, as_callback
-from training.runs.run_folder import EventLog, RunFolder, process_start
+from training.runs.run_folder import EventLog, RunFolder, events, process_start
+
+OTHERS_SECONDS = 5.0
+"""How long the first process waits for another one to say why it ended."""
 
 
 class Worker:
@@ -35,7 +46,7 @@ class Worker:
         """
         self.run = RunFolder(Path(run_dir).resolve())
         self.config = TrainConfig.from_file(self.run.path / "config.json")
-        self.log = EventLog(self.run)
+        self.log = EventLog(self.run, writes=is_first())
         self._stop_asked = stop_asked
         self._status: dict[str, Any] = {"pid": os.getpid(), "process_start": process_start(os.getpid()), "step": 0}
 
@@ -47,43 +58,90 @@ class Worker:
             self._train()
         except Exception as error:  # whatever ends a run must be told
             traceback.print_exc()
-            told = explained(error, self.config, self.run)
-            self.log.emit("failed", message=told.message, fix=told.fix)
-            self.set_status(state="failed", message=told.message, fix=told.fix)
+            self._remove_drafts()
+            self._tell_failure(error)
             return False
         return True
 
     def set_status(self, **fields: Any) -> None:
         """Replace the status file, keeping the fields not named."""
         self._status.update(fields)
-        self.run.write("status.json", self._status)
+        if is_first():
+            self.run.write("status.json", self._status)
+
+    def _tell_failure(self, error: Exception) -> None:
+        told = explained(error, self.config, self.run)
+        if not is_first():
+            if not is_lost(error):
+                self.run.write(f"failed-{rank()}.json", {"message": told.message, "fix": told.fix})
+            return
+        others = self._reason_of_others() if is_lost(error) else None
+        told = others or told
+        with contextlib.suppress(OSError):  # on a full disk
+            self.log.emit("failed", message=told.message, fix=told.fix)
+            lost = is_lost(error) and others is None
+            self.set_status(state="failed", message=told.message, fix=told.fix, **({"lost": True} if lost else {}))
+
+    def _reason_of_others(self) -> WinnowError | None:
+        deadline = time.monotonic() + OTHERS_SECONDS
+        while time.monotonic() < deadline:
+            if found := self.run.failures():
+                return WinnowError(found[0]["message"], fix=found[0]["fix"])
+            time.sleep(0.1)
+        return None
+
+    def _remove_drafts(self) -> None:
+        """What was being written: on a full disk it is what fills it."""
+        if is_first():
+            self.run.remove_incomplete_checkpoints()
+            shutil.rmtree(self._draft, ignore_errors=True)
+
+    @property
+    def _draft(self) -> Path:
+        return self.run.path / ".final"
 
     def _train(self) -> None:
         from training.methods import method_named
-        from training.methods.adapters import weights_dtype
-        from training.methods.opening import open_model, open_tokenizer, window_of
+        from training.methods.opening import open_tokenizer, window_of
 
+        _check_devices(self.config)
+        self._tell_launch()
         config = self._within(window_of(self.config.base_model))
         tokenizer = open_tokenizer(config.base_model)
-        encoder = Encoder(tokenizer, max_length=config.max_length, loss_on=config.loss_on)
+        encoder = Encoder.of(tokenizer, config)
         mix = MixFolder(Path(self.run.read("data.json")["mix"]))
         method = method_named(config.method)
         data = method.data(mix, config, encoder)
         self._tell_data(data, encoder)
-        model = open_model(config.base_model, dtype=weights_dtype(config))
+        model = method.opened(config)
         rate, reason = config.rate(model.num_parameters())
         self.log.emit("plan", learning_rate=rate, reason=reason, parameters=model.num_parameters())
-        recorder, built = self._built(method, Setup(config, self.run, model, encoder, data, []), mix)
-        trainer = built.trainer
-        self.run.remove_incomplete_checkpoints()
+        recorder, built = self._built(method, Setup(config, self.run, model, encoder, data, [], self._note), mix)
+        if is_first():
+            self.run.remove_incomplete_checkpoints()
+        wait()
         checkpoint = self.run.checkpoint()
         if self._asked_to_stop():
             recorder.stopped = True
         else:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        self._end(trainer, tokenizer, stopped=recorder.stopped)
+            built.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        self._end(method, built, tokenizer, recorder)
+
+    def _tell_launch(self) -> None:
+        if is_launched(self.config):
+            config = self.config
+            self.log.emit(
+                "launch",
+                command=shown(launch_command(self.run.path, config)),
+                processes=processes(),
+                strategy=config.strategy,
+                sequences_per_step=config.batch_size * config.accumulation * processes(),
+            )
 
     def _within(self, window: int | None) -> TrainConfig:
+        from training.methods.adapters import virtual_tokens
+
+        window = None if window is None else window - virtual_tokens(self.config)
         if window is None or self.config.max_length <= window:
             return self.config
         self._note(f"max_length {self.config.max_length} is more than the model can read: {window} is used.")
@@ -92,6 +150,8 @@ class Worker:
     def _tell_data(self, data: TrainingSet, encoder: Encoder) -> None:
         if encoder.uses_plain_template:
             self._note("The base model has no chat template: a plain one in the layout of ChatML is used and saved.")
+        for text in data.notes:
+            self._note(text)
         if not all(encoder.ends_turns(row) for row in data.rows[:100]):
             self._note("The end of a turn carries no loss in this chat template: the model may not learn to stop.")
         if self.config.arm == "random" and data.account.tokens < 0.98 * data.mix_tokens:
@@ -110,60 +170,70 @@ class Worker:
                 "The token ids are not those this run began with: the tokenizer or its chat template has changed.",
                 fix="restore the base model, or train into another run folder",
             )
-        self.run.write("data.json", {**written, "tokens_sha256": sha256})
+        if is_first():
+            self.run.write("data.json", {**written, "tokens_sha256": sha256})
 
     def _built(self, method: Method, setup: Setup, mix: MixFolder) -> tuple[Recorder, Built]:
+        from training.judging.sampling import sample_answers
+        from training.methods.adapters import attach
+        from training.methods.schedules import give_schedule
+        from training.methods.setup_facts import setup_facts
+
         recorder = as_callback(Recorder)(
-            self.log, self.set_status, stop_asked=self._asked_to_stop, eval_steps=setup.config.eval_steps
+            self.log,
+            self.set_status,
+            stop_asked=self._asked_to_stop,
+            eval_steps=setup.config.eval_steps,
+            patience=setup.config.patience,
+            history=events(self.run.path),
         )
+        recorder.mean_length = setup.data.account.tokens / max(1, setup.data.account.rows)
         setup.callbacks.append(recorder)
         built = method.build(setup)
+        attach(built.trainer, setup.config)
+        give_schedule(built.trainer, setup.config)
         recorder.source_loss = built.source_loss
         recorder.held_out, account = method.held_out(built, mix, setup.encoder)
+        if not method.learns_a_judge:
+            recorder.answers = sample_answers(mix, setup.encoder, setup.config)
+        recorder.facts = setup_facts(setup)
         self.log.emit("held_out_rows", **_counts(account))
         trainable = sum(p.numel() for p in built.trainer.model.parameters() if p.requires_grad)
         self.log.emit("loaded", trainable=trainable, device=str(built.trainer.args.device), **built.told)
         return recorder, built
 
     def _asked_to_stop(self) -> bool:
-        return self._stop_asked() or self.run.stop_file.exists()
+        return agreed(self._stop_asked() or self.run.stop_file.exists())
 
-    def _end(self, trainer: Any, tokenizer: Any, *, stopped: bool) -> None:
+    def _end(self, method: Method, built: Built, tokenizer: Any, recorder: Recorder) -> None:
         self.log.emit("memory", peak_memory_gib=_peak_memory_gib())
-        if stopped:
-            self.log.emit("stopped", step=trainer.state.global_step)
+        step = built.trainer.state.global_step
+        if recorder.stopped:
+            self.log.emit("stopped", step=step)
             self.set_status(state="stopped")
             return
-        draft = self.run.path / ".final"
-        shutil.rmtree(draft, ignore_errors=True)
-        trainer.save_model(str(draft))
-        tokenizer.save_pretrained(str(draft))
-        shutil.rmtree(self.run.final, ignore_errors=True)
-        draft.replace(self.run.final)
-        self.log.emit("done", step=trainer.state.global_step)
-        self.set_status(state="done", step=trainer.state.global_step)
+        self._save(method, built, tokenizer, recorder.best_checkpoint(built.trainer.args.output_dir))
+        self.log.emit("done", step=step)
+        self.set_status(state="done", step=step)
+
+    def _save(self, method: Method, built: Built, tokenizer: Any, best: Path | None) -> None:
+        draft = self._draft
+        if is_first():
+            shutil.rmtree(draft, ignore_errors=True)
+        wait()
+        if best is None:
+            built.trainer.save_model(str(draft))  # by all of them: each has a part of the weights
+        elif is_first():
+            copy_weights(best, draft)
+        if is_first():
+            method.finished(built, self.config, draft)
+            tokenizer.save_pretrained(str(draft))
+            shutil.rmtree(self.run.final, ignore_errors=True)
+            draft.replace(self.run.final)
+        wait()
 
     def _note(self, text: str) -> None:
         self.log.emit("note", text=text)
-
-
-def explained(error: Exception, config: TrainConfig, run: RunFolder) -> WinnowError:
-    """What ended a run, as the two lines a user reads."""
-    if isinstance(error, WinnowError):
-        return error
-    text = str(error).strip()
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
-        lora = "" if config.adapter == "lora" else ", use adapter lora"
-        return WinnowError(
-            f"Not enough memory with batch_size {config.batch_size}, max_length {config.max_length}, {config.adapter}.",
-            fix=f"halve batch_size and double accumulation, lower max_length{lora}; the last checkpoint is kept",
-        )
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in text:
-        return WinnowError(
-            f"The disk is full: {run.path} could not be written.", fix="free some space and run the same command again"
-        )
-    first = text.splitlines()[0] if text else "no message"
-    return WinnowError(f"Training failed: {type(error).__name__}: {first}", fix=f"read {run.path / 'log.txt'}")
 
 
 def _counts(account: Account) -> dict[str, Any]:
@@ -186,15 +256,47 @@ def _peak_memory_gib() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 3)
 
 
+def _check_devices(config: TrainConfig) -> None:
+    import torch
+
+    gpus, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if gpus == 0 and config.strategy != "ddp":
+        raise WinnowError(
+            f"Strategy {config.strategy} spreads a model over GPUs, and there is none here.",
+            fix="take strategy ddp: on a CPU each process holds the whole model",
+        )
+    if 0 < gpus < here:
+        raise WinnowError(
+            f"{here} processes on this machine want a GPU each, and there are {gpus}.",
+            fix=f"set processes to {gpus} for each machine, and raise accumulation for as many sequences per step",
+        )
+
+
+def _follow_launcher() -> None:
+    """End with the launcher, however it ends (Linux): a process without it would wait for the others for ever."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 def main(run_dir: str) -> int:
     """Train the run in this folder; 1 when it failed."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    # Several visible GPUs need a launcher; without one the first is used.
-    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return 0 if Worker(run_dir, stop_asked=lambda: bool(asked)).work() else 1
+    if "LOCAL_RANK" in os.environ:
+        _follow_launcher()
+    else:
+        # Several visible GPUs need a launcher; without one the first is used.
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    worked = Worker(run_dir, stop_asked=lambda: bool(asked)).work()
+    if worked and processes() > 1:
+        import torch
+
+        torch.distributed.destroy_process_group()
+    return 0 if worked else 1
 
 
 if __name__ == "__main__":

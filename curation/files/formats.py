@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from curation.sample import REJECTED_DETAILS, TURN_DETAILS, Message, Sample, is_document
+from curation.texts.code_answers import entry_point_of, known_tests
+from curation.texts.final_answers import expected_answer
 
 Row = dict[str, Any]
 
@@ -14,7 +16,7 @@ Row = dict[str, Any]
 def as_messages(sample: Sample) -> Row | str:
     """`messages`, and `tools` where there are some: TRL's conversational language modeling. A `label` stays."""
     label = {} if sample.label is None else {"label": sample.label}
-    return _nothing_to_learn(sample) or {"messages": _turns(sample), **_tools(sample), **label}
+    return _nothing_to_learn(sample) or {"messages": _turns(sample), **_tools(sample), **label, **_checks(sample)}
 
 
 def as_prompt_completion(sample: Sample) -> Row | str:
@@ -23,7 +25,7 @@ def as_prompt_completion(sample: Sample) -> Row | str:
     if reason:
         return reason
     turns = _turns(sample)
-    return {"prompt": turns[:-1], "completion": turns[-1:], **_tools(sample)}
+    return {"prompt": turns[:-1], "completion": turns[-1:], **_tools(sample), **_checks(sample)}
 
 
 def as_unpaired_preference(sample: Sample) -> Row | str:
@@ -177,6 +179,16 @@ def _with_details(messages: Sequence[Message], details: Any) -> list[Row]:
 
 def _tools(sample: Sample) -> Row:
     return {"tools": _loaded(sample.tools)} if sample.tools else {}
+
+
+def _checks(sample: Sample) -> Row:
+    """What an answer can be verified by, where the metadata has it: `reference`, `tests`, `entry_point`."""
+    found = {
+        "reference": expected_answer(sample.metadata),
+        "tests": known_tests(sample.metadata),
+        "entry_point": entry_point_of(sample.metadata),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _loaded(text: str) -> Any:

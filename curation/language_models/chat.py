@@ -1,7 +1,7 @@
 """Chat models: opened from a spec, answered from `calls.sqlite` where the call is known, asked with patience where not.
 
 Specs: `openai:MODEL` | `http://HOST:PORT/v1#MODEL` (any OpenAI-compatible address) | `vllm:MODEL` (started from here)
-| `replay:FILE`.
+| `replay:FILE` | `none` (for what asks nobody: a call fails).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from curation.language_models.models import ChatRequest, Completion, without_sec
 from curation.language_models.served_weights import weights_of
 from curation.language_models.vllm_server import Supervised, VLLMServer, served_name
 
-SPECS = "openai:MODEL, http://HOST:PORT/v1#MODEL, vllm:MODEL or replay:FILE"
+SPECS = "openai:MODEL, http://HOST:PORT/v1#MODEL, vllm:MODEL, replay:FILE or none"
+NONE = "none"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -183,7 +184,7 @@ def open_chat_model(
     """A chat model from its spec; nothing is asked yet, only a server may be asked which weights it serves.
 
     Args:
-        spec: `openai:MODEL`, `http://HOST:PORT/v1#MODEL` or `replay:FILE`.
+        spec: `openai:MODEL`, `http://HOST:PORT/v1#MODEL`, `vllm:MODEL`, `replay:FILE` or `none`.
         calls: where attempts are kept and finished calls are looked up; nothing is kept without it.
         run: what the attempts are recorded under.
         concurrency: requests in flight at most; one that waits for its next attempt does not count.
@@ -200,6 +201,8 @@ def open_chat_model(
     source: Source
     if kind == "replay":
         source, budget = Replay(Path(rest)), None
+    elif spec == NONE:
+        source, budget = Nobody(), None
     elif kind == "openai":
         key = os.environ.get("OPENAI_API_KEY")
         if not key:
@@ -239,6 +242,8 @@ def model_name(spec: str) -> str:
         return f"replay:{path.name}@{hashlib.sha256(_read(path).encode()).hexdigest()[:12]}"
     if kind == "openai" and rest:
         return rest
+    if spec == NONE:
+        return NONE
     if kind in ("http", "https"):
         return _served_model(spec)
     raise ModelError(f"{spec!r} is no chat model.", fix=f"choose one of: {SPECS}")
@@ -286,6 +291,19 @@ class Replay:
         reason = f"{self.path.name} holds no reply to: …{last[-80:]}"
         attempts.failed(reason, paid=False)
         raise GaveUpError(reason)
+
+
+class Nobody:
+    """Who is asked where no model was named: the first call ends the run."""
+
+    endpoint = REPLAY
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def respond(self, request: ChatRequest, attempts: Attempts) -> dict[str, Any]:
+        """Nothing."""
+        raise ModelError("A call has to be made, and the model is 'none'.", fix=f"name one of: {SPECS}")
 
 
 def _read(path: Path) -> str:

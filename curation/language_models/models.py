@@ -5,7 +5,7 @@ Specs:
                 a causal LM (or of one with a LoRA adapter: a run's `final` folder), pooled by POOLING: `mean`,
                 `weighted` (by position, RDS+) or `last` (the last token, DEITA)
     causal LM   `hf:NAME_OR_PATH` (a bare path is the same) | nothing: the corpus' own model (`winnow warm-up CORPUS`)
-    chat model  `openai:MODEL` | `http://HOST:PORT/v1#MODEL` | `replay:FILE` | `demo`
+    chat model  `openai:MODEL` | `http://HOST:PORT/v1#MODEL` | `vllm:MODEL` | `replay:FILE` | `demo` | `none`
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Evaluate page: whether the mix earned anything, by source, against random samples of as many tokens."""
+"""The Evaluate page: whether a mix was worth more than random samples of as many tokens, in loss and in answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio import forms
+from studio.pages import judged_answers
 from studio.pages.runs import run_folders
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def page() -> None:
     corpus = forms.current_corpus()
     st.title("Evaluate")
     st.caption(
-        "See whether a mix was better than random: held-out loss of the base model, the trained one and one "
-        "trained on random samples of as many tokens."
+        "See whether a mix was better than random: the base model, the trained one and one trained on random samples "
+        "of as many tokens, by held-out loss and by what they write."
     )
     finished, unfinished = _by_state(run_folders(corpus))
     if not finished:
@@ -68,16 +69,53 @@ def _evaluate(corpus: Corpus, finished: list[Path]) -> None:
             key="evaluate_baseline",
             help="Takes as long as the run itself, once. Without it nobody knows whether selecting earned anything.",
         )
+        options = _answer_options()
     with command:
-        argv = ["evaluate", *(str(folder) for folder in chosen), *([] if baseline else ["--no-baseline"])]
+        argv = ["evaluate", *(str(folder) for folder in chosen), *([] if baseline else ["--no-baseline"]), *options]
         reason = None if chosen else "Choose at least one run."
         forms.command_box(corpus, argv, key="evaluate", label="Evaluate", disabled_reason=reason)
+
+
+def _answer_options() -> list[str]:
+    """What the models are to write, and who compares it, as words of the command."""
+    count, longest = st.columns(2)
+    answers = count.number_input(
+        "Prompts to answer",
+        min_value=0,
+        value=40,
+        step=20,
+        key="evaluate_answers",
+        help="Held-out prompts, the same for every run; 0 measures losses only. 100 give a win rate to ±10 points.",
+    )
+    tokens = longest.number_input("Longest answer (tokens)", min_value=8, value=256, step=64, key="evaluate_tokens")
+    judge = st.text_input(
+        "Judge (chat model)",
+        key="evaluate_judge",
+        placeholder="openai:MODEL, vllm:PATH or http://127.0.0.1:8000/v1#MODEL; empty compares no answers",
+        help="Sees each pair of answers in both orders. Its calls are kept: judging again costs nothing.",
+        disabled=not answers,
+    )
+    prompts = st.text_input(
+        "Own prompts (JSONL file)",
+        key="evaluate_prompts",
+        placeholder="empty takes held-out rows",
+        disabled=not answers,
+    )
+    if not answers:
+        return []
+    return [
+        *("--answers", str(answers)),
+        *(("--most-tokens", str(tokens)) if tokens != 256 else ()),
+        *(("--judge", judge.strip()) if judge.strip() else ()),
+        *(("--prompts", prompts.strip()) if prompts.strip() else ()),
+    ]
 
 
 def _results(finished: list[Path]) -> None:
     from training.evaluation import evaluation
 
     st.subheader("Results")
+    folders = {folder.name: folder for folder in finished}
     judged = {folder.name: found for folder in finished if (found := evaluation(folder)) is not None}
     if not judged:
         st.caption("No run is judged yet. The table by source and the verdict appear here.")
@@ -87,7 +125,7 @@ def _results(finished: list[Path]) -> None:
     if len(shown) > 1:
         _overview({name: judged[name] for name in shown})
     for name in shown:
-        _judged(name, judged[name])
+        _judged(folders[name], judged[name])
     if shown:
         st.caption(
             "Held-out loss favours whatever resembles the held-out samples, and random samples do by construction: "
@@ -109,28 +147,61 @@ def _overview(judged: dict[str, dict[str, Any]]) -> None:
         )
 
 
-def _judged(name: str, found: dict[str, Any]) -> None:
+def _judged(folder: Path, found: dict[str, Any]) -> None:
+    name = folder.name
     with st.container(border=True):
         st.markdown(f"**{forms.plain(name)}** · {found['method']} on {forms.plain(Path(found['base_model']).name)}")
         _verdict(found)
-        if found["overall"] is None:
-            return
-        rows = [found["overall"], *found["rows"]]
-        table, chart = st.columns([2, 1])
-        with table:
-            st.dataframe(
-                result_table(rows),
-                hide_index=True,
-                height="content",
-                column_config=_columns("Source"),
-                placeholder="not measured",
-                alt=f"Held-out losses of {name} by source",
-            )
-            st.caption(forms.plain(_small_print(found)))
-        with chart:
-            st.altair_chart(dots(rows), alt=f"Held-out loss of base, random and trained model by source, for {name}")
+        if found["overall"] is not None:
+            _losses_by_group(name, found)
         if found["preference"]:
             _preference(found["preference"])
+        if found.get("answers"):
+            judged_answers.section(folder, found["answers"])
+        elif found.get("answers_reason"):
+            st.caption(forms.plain(f"No answers: {found['answers_reason']}."))
+        if found.get("lm_eval"):
+            _lm_eval(found["lm_eval"])
+        forms.link("chat", "Ask the model yourself", icon=":material/forum:", query={"run": name})
+
+
+def _losses_by_group(name: str, found: dict[str, Any]) -> None:
+    kinds = {"source": found["rows"], **found.get("groups", {})}
+    kind = "source"
+    if len(kinds) > 1:
+        kind = st.segmented_control(
+            "Held-out loss by",
+            list(kinds),
+            default="source",
+            required=True,
+            key=f"kind_{name}",
+            help="Sources, tags, and bands of a score: thirds of the held-out rows by its value.",
+        )
+    rows = [found["overall"], *kinds[kind]]
+    # Names of tags and bands are long: their table takes the whole width.
+    table, chart = st.columns([2, 1]) if kind == "source" else (st.container(), st.container())
+    with table:
+        st.dataframe(
+            result_table(rows),
+            hide_index=True,
+            height="content",
+            column_config=_columns("Source" if kind == "source" else kind, 104 if kind == "source" else 168),
+            placeholder="not measured",
+            alt=f"Held-out losses of {name} by {kind}",
+        )
+        st.caption(forms.plain(_small_print(found)))
+    with chart:
+        st.altair_chart(dots(rows), alt=f"Held-out loss of base, random and trained model by {kind}, for {name}")
+
+
+def _lm_eval(found: dict[str, Any]) -> None:
+    with st.expander("lm-eval", icon=":material/fact_check:"):
+        st.caption(forms.plain(f"{found['rows']:,} held-out rows as tasks in {found['folder']}."))
+        st.code(found["command"], language="bash", wrap_lines=True)
+        if found["results"]:
+            st.dataframe([{"task": task, **values} for task, values in found["results"].items()], hide_index=True)
+        else:
+            st.caption(forms.plain(found["reason"]))
 
 
 def _verdict(found: dict[str, Any]) -> None:
@@ -173,10 +244,10 @@ def result_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(table, schema={**schema, "interval": pl.String})
 
 
-def _columns(first: str) -> dict[str, Any]:
+def _columns(first: str, width: int = 104) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     return {
-        "source": st.column_config.TextColumn(first, width=104),
+        "source": st.column_config.TextColumn(first, width=width),
         "examples": number("Examples", format="localized", width=66),
         "base": number("Base", format="%.4f", width=58),
         "trained": number("Trained", format="%.4f", width=58),
@@ -193,6 +264,9 @@ def _small_print(found: dict[str, Any]) -> str:
         parts.append(f"random on {found['random_tokens']:,}")
     if found["truncated"]:
         parts.append(f"{found['truncated']:,} held-out rows were cut")
+    if found.get("perplexity"):
+        perplexities = ", ".join(f"{name} {value:,.4g}" for name, value in found["perplexity"].items())
+        parts.append(f"perplexity of answers: {perplexities}")
     parts += [f"{n:,} held-out rows left out: {reason}" for reason, n in found["dropped"].items()]
     return "; ".join(parts) + "."
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from curation.errors import WinnowError
 from studio import forms, jobs
+from studio.pages import run_about, run_charts, run_numbers, run_samples
+from studio.pages.run_data import RunData, run_data
 
 if TYPE_CHECKING:
-    import altair as alt
-
     from curation.corpus import Corpus
     from training.runs.run_folder import RunStatus
-    from training.training import TrainReport
 
-POINTS = 600
-"""Points of a loss curve that are drawn."""
 BADGES = {
     "done": ("green", ":material/check:"),
     "running": ("blue", ":material/play_arrow:"),
@@ -27,6 +23,10 @@ BADGES = {
     "stopped": ("orange", ":material/pause:"),
     "failed": ("red", ":material/error:"),
     "died": ("red", ":material/error:"),
+}
+PREPARING = {
+    "starting": "loading libraries, the model and the mix",
+    "running": "loading libraries, the model and the mix",
 }
 RESUMABLE = ("stopped", "died", "failed")
 SAID = {
@@ -50,8 +50,18 @@ def section(corpus: Corpus) -> None:
     if not names:
         st.caption("No run yet. Its loss curve, speed and state appear here while it trains.")
         return
-    name = st.selectbox("Run", names, key=f"run_{len(names)}_{names[0]}", width=360)
+    asked = st.query_params.get("run")
+    place = names.index(asked) if asked in names else 0
+    name = st.selectbox("Run", names, index=place, key=f"run_{len(names)}_{names[0]}", width=480)
+    if name != names[0] or asked:
+        st.query_params["run"] = name
     follow(corpus, corpus.path / "runs" / name)
+
+
+def any_live(corpus: Corpus) -> bool:
+    """Whether a run trains, or is about to."""
+    folders = run_folders(corpus)
+    return starting(corpus, [folder.name for folder in folders]) or any(is_live(corpus, f) for f in folders[:20])
 
 
 def follow(corpus: Corpus, folder: Path) -> None:
@@ -84,34 +94,33 @@ def is_live(corpus: Corpus, folder: Path) -> bool:
 
 def _run(corpus: Corpus, folder: Path, was_live: bool) -> None:
     from training.runs.run_folder import status
-    from training.training import report
 
     live = is_live(corpus, folder)
     if was_live and not live:
         st.rerun()
     now = status(folder)
     try:
-        told = report(folder)
+        data = run_data(folder)
     except WinnowError as error:
         forms.show_error(error)
         return
-    _state(corpus, folder, now, live)
-    _numbers(told, now)
-    left, right = st.columns(2, gap="large")
-    with left:
-        _train_loss(told)
-    with right:
-        _held_out(told)
-    _notes(folder, told)
+    _state(corpus, folder, now, live, data)
+    run_numbers.warnings(data)
+    run_numbers.numbers(data, live=live)
+    run_charts.losses(data)
+    run_charts.small_multiples(data)
+    run_charts.diagnostics(data)
+    run_samples.samples(data)
+    run_about.about(data)
 
 
-def _state(corpus: Corpus, folder: Path, now: RunStatus, live: bool) -> None:
+def _state(corpus: Corpus, folder: Path, now: RunStatus, live: bool, data: RunData) -> None:
     state = "starting" if live and now.state in RESUMABLE else now.state
     colour, icon = BADGES.get(state, ("gray", None))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
         share = now.step / now.max_steps if now.max_steps else 0.0
-        st.progress(min(1.0, share), text=f"step {now.step:,} of {now.max_steps:,}" if now.max_steps else "preparing")
+        st.progress(1.0 if state == "done" else min(1.0, share), text=so_far(now, state, data))
         if now.live:
             _cancel_button(corpus, folder)
         elif state in RESUMABLE:
@@ -120,10 +129,29 @@ def _state(corpus: Corpus, folder: Path, now: RunStatus, live: bool) -> None:
         forms.show_error(WinnowError(now.message, fix=now.fix or f"read {folder / 'log.txt'}"))
     elif state in SAID:
         st.caption(SAID[state])
+    if state == "done" and data.config.get("method") != "reward":
+        forms.link("chat", "Ask the model yourself", icon=":material/forum:", query={"run": folder.name})
+    if data.early_stop and state == "done":
+        best, waited = data.early_stop["best_step"], data.early_stop["patience"]
+        told = f"Ended early: {waited} held-out losses in a row were no better than that of step {best:,}"
+        st.caption(f"{told}, whose weights are kept.")
+    elif data.report.best_step and state == "done":
+        st.caption(f"The weights kept are those of step {data.report.best_step:,}, which had the best held-out loss.")
+
+
+def so_far(now: RunStatus, state: str, data: RunData) -> str:
+    """Where the run is, in words."""
+    if not now.max_steps:
+        return PREPARING.get(state, "no step yet")
+    text = f"step {now.step:,} of {now.max_steps:,}"
+    epoch = data.last("epoch")
+    return f"{text} · epoch {epoch:.2f}" if epoch is not None else text
 
 
 def _cancel_button(corpus: Corpus, folder: Path) -> None:
-    if st.button("Cancel", icon=":material/stop:", key=f"cancel_{folder.name}", help="Saves a checkpoint first."):
+    if st.button(
+        "Stop", icon=":material/stop:", key=f"cancel_{folder.name}", help="Saves a checkpoint first; Resume goes on."
+    ):
         cancel(corpus, folder)
         st.toast("The run saves a checkpoint and stops.")
 
@@ -182,113 +210,3 @@ def resume_command(folder: Path) -> list[str]:
     own = {"base_model", "method", "adapter"}
     changed = config.model_dump(mode="json", exclude_defaults=True, exclude=own)
     return [*words, "--run", folder.name, *(w for k, v in changed.items() for w in ("--set", f"{k}={v}"))]
-
-
-def _numbers(told: TrainReport, now: RunStatus) -> None:
-    losses = [event["loss"] for event in told.held_out]
-    cells = st.columns(5)
-    cells[0].metric(
-        "Training loss", "none yet" if told.train_loss is None else f"{told.train_loss:.3f}", help="nats per token"
-    )
-    change = f"{losses[-1] - losses[0]:+.3f}" if len(losses) > 1 else None
-    cells[1].metric(
-        "Held-out loss",
-        f"{losses[-1]:.3f}" if losses else "none",
-        change,
-        delta_color="inverse",
-        help="On eval.jsonl, with its change since before training; none without held-out rows.",
-    )
-    speed = told.tokens_per_second
-    cells[2].metric("Tokens per second", "none yet" if speed is None else f"{speed:,.0f}")
-    cells[3].metric("Training time", forms.duration(told.seconds), help="In training steps, over all resumptions.")
-    cells[4].metric(
-        "Rows", f"{told.rows:,}", help=f"{told.tokens:,} tokens, {told.truncated:,} rows cut, once through."
-    )
-
-
-def _train_loss(told: TrainReport) -> None:
-    import altair as alt
-    import polars as pl
-
-    st.markdown("**Training loss**")
-    if not told.losses:
-        st.caption("The first step is still to come.")
-        return
-    rows = [{"step": step, "loss": loss} for step, loss in thinned(told.losses)]
-    x, y = _axes(told)
-    chart = alt.Chart(pl.DataFrame(rows)).mark_line(strokeWidth=1.5, point=len(rows) < 30)
-    st.altair_chart(
-        chart.encode(x=x, y=y, tooltip=["step:Q", alt.Tooltip("loss:Q", format=".4f")]).properties(height=320),
-        alt=f"Training loss over {told.steps} steps, the last {told.losses[-1][1]:.3f}",
-    )
-
-
-def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Every n-th point and the last one, so that a long run stays light to draw."""
-    every = max(1, len(points) // POINTS)
-    kept = points[::every]
-    return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
-
-
-def _axes(told: TrainReport) -> tuple[alt.X, alt.Y]:
-    import altair as alt
-
-    return (
-        alt.X(
-            "step:Q",
-            title="step",
-            axis=alt.Axis(format="~s", tickMinStep=1),
-            scale=alt.Scale(
-                domain=[0, told.max_steps or max(1, told.steps, *(step for step, _ in told.losses))], nice=False
-            ),
-        ),
-        alt.Y("loss:Q", title="nats per token", axis=alt.Axis(format=".3~f"), scale=alt.Scale(zero=False)),
-    )
-
-
-def _held_out(told: TrainReport) -> None:
-    import altair as alt
-    import polars as pl
-
-    st.markdown("**Held-out loss by source**")
-    rows = held_out_points(told.held_out)
-    if not rows:
-        st.caption("The mix has no held-out rows, or they are not measured yet.")
-        return
-    x, y = _axes(told)
-    chart = (
-        alt.Chart(pl.DataFrame(rows))
-        .mark_line(strokeWidth=1.5, point=True)
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("source:N", title=None, legend=alt.Legend(orient="bottom", columns=3, labelLimit=160)),
-            strokeWidth=alt.condition("datum.source == 'all'", alt.value(3), alt.value(1.5)),
-            tooltip=["source:N", "step:Q", alt.Tooltip("loss:Q", format=".4f")],
-        )
-    )
-    height = 290 + 26 * math.ceil(len({row["source"] for row in rows}) / 3)
-    st.altair_chart(chart.properties(height=height), alt="Held-out loss of every source over the steps")
-
-
-def held_out_points(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """step, source, loss of every held-out measurement; `all` is all sources together."""
-    points = []
-    for event in events:
-        points.append({"step": event["step"], "source": "all", "loss": event["loss"]})
-        points += [{"step": event["step"], "source": s, "loss": x} for s, x in event.get("loss_by_source", {}).items()]
-    return points
-
-
-def _notes(folder: Path, told: TrainReport) -> None:
-    for note in told.notes:
-        st.caption(forms.plain(note))
-    if told.learning_rate is not None:
-        st.caption(forms.plain(f"Learning rate {told.learning_rate:g}: {told.learning_rate_reason}."))
-    if told.dropped:
-        st.caption(forms.plain("Rows left out: " + "; ".join(f"{why} ({n:,})" for why, n in told.dropped.items())))
-    with st.expander("Folder and log"):
-        st.code(str(folder), language=None)
-        log = folder / "log.txt"
-        if log.is_file():
-            st.code(log.read_text(encoding="utf-8", errors="replace")[-6_000:], language=None, height=260)

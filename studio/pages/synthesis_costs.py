@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from studio.pages.synthesize import Filled
     from synthesis.bounding import UpperBound
 
+FREE = {"demo": "Cost: none, the answers are replayed.", "none": "Cost: none, nobody is asked."}
 REPLAYED = 20
 """Seed samples that are replayed for the bound shown here; the pilot's report replays more."""
 REPLAY_SECONDS = 0.5
@@ -30,7 +31,7 @@ class Asked:
 
     where: str | None
     seeds: int | None
-    """Samples of the working set that can be seed samples; null where the synthesizer has its own."""
+    """Samples of the working set that can be seed samples; null where the synthesizer has its own, or is not known."""
     limit: int
     seed: int
     budget: float | None
@@ -52,12 +53,14 @@ class Asked:
 
 def before(corpus: Corpus, filled: Filled, asked: Asked) -> None:
     """What it takes at most, the pilot with its forecast, and the run."""
-    if asked.seeds is not None:
-        most = min(asked.limit, asked.seeds)
-        st.caption(f"{asked.seeds:,} samples of the working set can be seed samples; {most:,} are drawn.")
     reason = filled.missing[0] if filled.missing else None
     found = None if reason else upper(corpus, filled, asked)
     bound = None if isinstance(found, WinnowError) else found
+    drawn = asked.limit if bound is None else bound.seeds
+    told = [] if asked.seeds is None else [f"{asked.seeds:,} samples of the working set can be seed samples"]
+    told += ["It brings seed samples of its own"] if asked.seeds is None and bound is not None else []
+    told += [f"drawn: {drawn:,}"] if bound is not None else []
+    st.caption("; ".join(told))
     if isinstance(found, WinnowError):
         forms.show_error(found)
         reason = found.message
@@ -66,13 +69,13 @@ def before(corpus: Corpus, filled: Filled, asked: Asked) -> None:
         st.caption(forms.plain(told_bound(bound)))
         if bound.cost_usd is None and asked.budget and not reason:
             reason = "A budget needs a known price: set it under Pace and price."
-    if filled.model != "demo":
-        _pilot(corpus, filled, asked, bound, reason)
+    if filled.model in FREE:
+        st.caption(FREE[filled.model])
     else:
-        st.caption("Cost: none, the answers are replayed.")
+        _pilot(corpus, filled, asked, bound, reason)
     st.markdown("**Run**")
     forms.command_box(
-        corpus, filled.argv, key="synthesize", label=f"Synthesize from {asked.limit:,} seed samples",
+        corpus, filled.argv, key="synthesize", label=f"Synthesize from {drawn:,} seed samples",
         disabled_reason=reason,
     )  # fmt: skip
 
@@ -195,7 +198,7 @@ def price_form(corpus: Corpus, model: str) -> None:
     """The price in force, and a form that sets one."""
     from curation.language_models.prices import Prices, endpoint_of
 
-    if model == "demo" or "MODEL" in model:
+    if model in FREE or "MODEL" in model:
         return
     name = model.rpartition("#")[2] if "#" in model else model.partition(":")[2]
     price = Prices.read(corpus.path).of(name, endpoint_of(model))

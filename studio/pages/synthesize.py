@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from synthesis.acceptance import Acceptance
     from synthesis.synthesizer import Synthesizer
 
-KINDS = {"demo": "Demo answers", "address": "Server address", "openai": "OpenAI", "vllm": "vLLM"}
+KINDS = {"demo": "Demo answers", "address": "Server address", "openai": "OpenAI", "vllm": "vLLM", "none": "None"}
 NO_SEEDS = {
     "demo": "No sample of the working set has a demo answer: choose a server address or OpenAI.",
+    "own": "The demo has no answers for seed samples that are not in its corpus: choose a server address or OpenAI.",
     "other": "No sample of the working set can be a seed sample.",
 }
-SEEDS = "operator IS NULL"
-"""What can be a seed sample: it was not made here."""
+MOST_SEEDS = 1_000_000
 CHEAP = (
     *("whole", "refusals", "eliminate", "language", "min_answer_words", "max_answer_words", "min_instruction_words"),
     *("max_instruction_words", "max_characters", "answer_format", "banned"),
@@ -54,7 +54,8 @@ def page() -> None:
     st.caption("Make new samples from seed samples with a language model; what a rule rejects is kept with that rule.")
     if not corpus.count():
         forms.empty_state("New samples appear here", "There are no seed samples yet.", "ingest")
-        return
+        if not st.toggle("Begin without any: textbook, magpie and personas from a file need none", key="unseeded"):
+            return
     where = forms.working_set(corpus)
     _synthesize(corpus, where)
     synthesis_results.section(corpus)
@@ -118,18 +119,21 @@ def _asked(
     corpus: Corpus, where: str | None, model: str, operator: Synthesizer | None, missing: list[str]
 ) -> synthesis_costs.Asked:
     """How many seed samples, at which pace, and for how much."""
-    own = operator.own_seeds(1, 0) if operator is not None else None
-    condition = both(where, f"{SEEDS} AND ({operator.seed_condition if operator else 'true'})")
-    seeds = (
-        1_000_000 if own is not None else corpus.count(both(condition, demo_seeds()) if model == "demo" else condition)
-    )
-    if not seeds:
-        missing.append(NO_SEEDS["demo" if model == "demo" else "other"])
-    most = max(1, seeds)
+    from synthesis.drawing import seed_condition
+
+    drawn_from = both(where, demo_seeds()) if model == "demo" else where
+    own = _built(lambda: operator.own_seeds(1, 0), missing) if operator is not None else None
+    seeds = None
+    if own is not None and model == "demo":
+        missing.append(NO_SEEDS["own"])
+    elif own is None and operator is not None:
+        seeds = corpus.count(seed_condition(operator, drawn_from))
+        missing += [] if seeds else [NO_SEEDS["demo" if model == "demo" else "other"]]
     cells = st.columns(3)
     limit = cells[0].number_input(
-        "Seed samples", 1, most, min(20, most), key=f"synthesize_limit{'_demo' if model == 'demo' else ''}",
-        help="Drawn by the random seed from the working set; a larger number keeps the ones drawn before.",
+        "Seed samples", 1, MOST_SEEDS, 20, key="synthesize_limit",
+        help="At most so many are drawn by the random seed from the working set; a larger number keeps those drawn "
+        "before.",
     )  # fmt: skip
     seed = cells[1].number_input("Random seed", 0, value=0, key="synthesize_seed")
     budget = cells[2].number_input(
@@ -148,8 +152,8 @@ def _asked(
         free = st.toggle("Models on this machine cost nothing", key="synthesize_free")
         synthesis_costs.price_form(corpus, model)
     return synthesis_costs.Asked(
-        where=both(where, demo_seeds()) if model == "demo" else where,
-        seeds=None if own is not None else seeds,
+        where=drawn_from,
+        seeds=seeds,
         limit=int(limit),
         seed=int(seed),
         budget=budget or None,
@@ -193,6 +197,9 @@ def _model(corpus: Corpus, key: str) -> tuple[str, str | None]:
         name = st.text_input("Model", placeholder="Qwen/Qwen3-8B or a folder", key=f"{key}_vllm").strip()
         st.caption("Started from vLLM's own environment (`make vllm`) and stopped when the run has ended.")
         return f"vllm:{name or 'MODEL'}", None if name else "Name the model."
+    if kind == "none":
+        st.caption("For what asks nobody, such as verified-pairs with answers=0, where labels came with the data.")
+        return "none", None
     st.caption(
         "Replays answers that ship with the demo corpus: nothing is sent, nothing is paid, and only its seed samples "
         "are answered. With your own data choose a server address or OpenAI."

@@ -19,6 +19,7 @@ from studio.pages import (
     distribution,
     evaluate,
     exported_mixes,
+    run_points,
     runs,
 )
 from studio.pages import (
@@ -216,12 +217,12 @@ def test_a_run_shows_its_losses(open_page):
 
 
 def test_held_out_losses_are_drawn_by_source():
-    points = runs.held_out_points([{"step": 4, "loss": 5.0, "loss_by_source": {"tea": 5.5}}])
+    points = run_points.held_out_points([{"step": 4, "loss": 5.0, "loss_by_source": {"tea": 5.5}}])
     assert points == [{"step": 4, "source": "all", "loss": 5.0}, {"step": 4, "source": "tea", "loss": 5.5}]
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_last_point():
-    thinned = runs.thinned([(n, 1.0) for n in range(10_000)])
+    thinned = run_points.thinned([(n, 1.0) for n in range(10_000)])
     assert len(thinned) < 1_000
     assert thinned[-1] == (9_999, 1.0)
 

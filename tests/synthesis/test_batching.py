@@ -16,6 +16,7 @@ from curation.language_models.calls import CallStore
 from curation.language_models.models import ChatRequest
 from curation.language_models.prices import Price, Prices
 from synthesis import Distill, EvolInstruct, synthesize
+from synthesis.acceptance import Acceptance
 from synthesis.batching import write_batch
 from synthesis.synthesizer import Call
 from tests.synthesis.batch_server import BatchServer, Line, answered, expired, failed
@@ -174,6 +175,17 @@ def test_equal_questions_are_written_once_and_a_judge_gets_a_file_of_its_own(tmp
     )
     second = write_batch(corpus, EvolInstruct(), NOWHERE, tmp_path / "out", judge_spec="openai:judge")
     assert {r["body"]["model"] for r in lines(*second.files)} == {"judge"}
+
+
+def test_rules_make_the_same_run_as_in_synthesize_also_with_the_user_s_own_wording(tmp_path):
+    corpus = SeededCorpus(tmp_path / "c", RIVERS)
+    (tmp_path / "c" / "prompts").mkdir()
+    (tmp_path / "c" / "prompts" / "accept.md").write_text("Rate it.\nScore: N\n{{instruction}}\n{{answer}}")
+    rules = Acceptance(min_score=7, exact=True)
+    with Loopback() as server:
+        report = synthesize(corpus, Distill(), server.spec, acceptance=rules, limit=1)
+        written = write_batch(corpus, Distill(), server.spec, tmp_path / "out", acceptance=rules, limit=1)
+    assert (written.run, written.requests) == (report.run, 0)
 
 
 def test_a_synthesizer_in_rounds_can_not_be_written(tmp_path):

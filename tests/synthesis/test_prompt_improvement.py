@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from curation.errors import OperatorError
+from curation.language_models.prices import Price, Prices
 from studio.cli import winnow
 from synthesis import EvolInstruct, improve_prompt
 from synthesis.prompt_improvement import wording_in
@@ -97,3 +98,21 @@ def test_the_command_prints_each_wording(tmp_path: Path) -> None:
     assert "in_breadth.md" in shown.output
     assert json.loads(as_json.stdout)["prompt"] == "in_breadth"
     assert built_in("in_breadth") not in shown.output
+
+
+def test_a_budget_ends_the_search_and_what_was_found_is_kept(tmp_path: Path) -> None:
+    corpus = SeededCorpus(tmp_path, SEEDS)
+    Prices().having(Price("loopback", 1.0, 1.0)).write(tmp_path)
+    cheap = EvolInstruct(operations=("in_breadth",), judge_gain=False, max_tokens=64)
+    with Loopback(reply) as server:
+        report = improve_prompt(corpus, cheap, "in_breadth", server.spec, dev=4, budget_usd=0.012)
+    assert report.stopped is not None
+    assert "US dollars are spent" in report.stopped
+    assert report.spent_usd is not None
+    assert report.spent_usd <= 0.012
+    assert report.tried[0].kept
+
+
+def test_a_budget_needs_a_price(tmp_path: Path) -> None:
+    with Loopback(reply) as server, pytest.raises(OperatorError, match="No price is known"):
+        improve_prompt(SeededCorpus(tmp_path, SEEDS), EVOLVE, "in_breadth", server.spec, budget_usd=1.0)

@@ -151,6 +151,23 @@ def test_the_known_ones_grow_by_what_earlier_rounds_made():
     assert outcome.rejected_by == "near-duplicate"
 
 
+def test_lists_of_one_round_are_compared_with_each_other_and_the_first_keeps_its_instruction(tmp_path):
+    corpus = SeededCorpus(tmp_path, SEEDS[:3])
+
+    def reply(body, n):
+        if "Go on with the list" in body["messages"][0]["content"]:
+            return "9. Count the vowels in the words of this line.\n10. Count the vowels in these words."
+        return "No" if "classification" in body["messages"][0]["content"] else "Input: river\nOutput: Two."
+
+    with Loopback(reply) as server:
+        report = synthesize(corpus, SelfInstruct(max_rouge=0.95), server.spec)
+    assert (report.accepted, report.rejected) == (2, {"near-duplicate": 4})
+    assert {o["detail"] for o in corpus.outcomes() if o["rejected_by"]} == {
+        "ROUGE-L 1.000, above 0.95, to another list: Count the vowels in the words of this line.",
+        "ROUGE-L 1.000, above 0.95, to another list: Count the vowels in these words.",
+    }
+
+
 def test_a_run_goes_on_with_what_it_made_and_a_repeated_run_asks_nobody(tmp_path):
     corpus = SeededCorpus(
         tmp_path, [asked(f"Seed instruction number {'abcdefghijkl'[n] * 3}.", "x") for n in range(12)]

@@ -9,7 +9,7 @@ import pytest
 
 from curation.errors import CorpusError, ModelError, OperatorError
 from curation.language_models.calls import CallStore
-from synthesis import Distill, EvolInstruct, synthesize
+from synthesis import Distill, EvolInstruct, VerifiedPairs, synthesize
 from tests.synthesis.loopback import Loopback, plausible, refusal
 from tests.synthesis.samples import SeededCorpus, asked
 
@@ -223,3 +223,21 @@ def test_shards_are_written_now_and_then_and_at_the_end(tmp_path):
         report = synthesize(corpus, Distill(), server.spec)
     assert report.accepted == 100
     assert len(list((tmp_path / "jobs").glob("*/out-*.parquet"))) < 4
+
+
+def test_a_run_that_asks_nobody_needs_no_model_and_one_that_asks_says_so(tmp_path):
+    told = {
+        "answer": "4",
+        "tries": [{"text": "It is 4.", "is_correct": True}, {"text": "It is 5.", "is_correct": False}],
+    }
+    corpus = SeededCorpus(tmp_path, [asked("What is 2 + 2?", "4", metadata=told)])
+    report = synthesize(corpus, VerifiedPairs(answers=0), "none")
+    assert (report.accepted, report.calls, report.cost_usd) == (1, 0, 0.0)
+    with pytest.raises(ModelError, match="the model is 'none'"):
+        synthesize(corpus, Distill(), "none")
+
+
+def test_without_seed_samples_it_says_what_is_wanted(tmp_path):
+    corpus = SeededCorpus(tmp_path, [asked("What is 2 + 2?", "4")])
+    with pytest.raises(CorpusError, match="1 were looked at; what is wanted: something decides what is right"):
+        synthesize(corpus, VerifiedPairs(answers=0), "none")

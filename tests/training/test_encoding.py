@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import CHATML, byte_tokenizer
+from tests.training.templates import STYLES, tokenizer_of
+from training.config import TrainConfig
 from training.data.encoding import Account, Encoded, Encoder, prefix_of_tokens, rejected_side
 from training.data.mix_folder import example
+from training.data.turns import FOLDED_CALLS, FOLDED_REASONING, LOST_REASONING, NO_TOOLS
 
 UNMARKED = CHATML.replace("{% generation %}", "").replace("{% endgeneration %}", "")
 
@@ -139,3 +142,109 @@ def test_a_row_that_the_chat_template_refuses_is_dropped_and_not_fatal() -> None
 def test_an_alpaca_row_reads_like_the_same_row_as_messages() -> None:
     alpaca = example({"instruction": "Translate.", "input": "cat", "output": "chat"})
     assert [m["content"] for m in alpaca.messages] == ["Translate.\n\ncat", "chat"]
+
+
+THOUGHT = {
+    "messages": [
+        {"role": "user", "content": "1+1?"},
+        {"role": "assistant", "content": "2", "reasoning": "One more than one."},
+        {"role": "user", "content": "And 2+2?"},
+        {"role": "assistant", "content": "4", "reasoning": "Two more than two."},
+    ]
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_reasoning_that_is_dropped_is_in_no_token_and_every_answer_is_learned(style: str) -> None:
+    tokenizer, end = tokenizer_of(style), STYLES[style][1]
+    encoded = Encoder(tokenizer, max_length=500, reasoning="drop").encode(example(THOUGHT))
+    space = " " if style == "brackets" else ""
+    assert carrying(encoded, tokenizer) == [f"{space}2{end}", f"{space}4{end}"]
+    assert isinstance(encoded, Encoded)
+    assert "more than" not in tokenizer.decode(encoded.ids)
+
+
+def test_reasoning_inside_an_answer_is_dropped_too() -> None:
+    tokenizer = byte_tokenizer()
+    row = {"instruction": "1+1?", "output": "<think>\nOne more than one.\n</think>\n\n2"}
+    kept, dropped = (Encoder(tokenizer, max_length=500, reasoning=r).encode(example(row)) for r in ("keep", "drop"))
+    assert carrying(kept, tokenizer) == [row["output"] + "<|im_end|>"]
+    assert carrying(dropped, tokenizer) == ["2<|im_end|>"]
+
+
+def test_reasoning_that_the_template_leaves_out_of_earlier_turns_is_told_and_the_answers_are_learned() -> None:
+    tokenizer = tokenizer_of("thinking")
+    account = Account()
+    encoded = next(Encoder(tokenizer, max_length=500).encode_all([example(THOUGHT)], account))
+    assert carrying(encoded, tokenizer) == ["2<|im_end|>", "<think>\nTwo more than two.\n</think>\n\n4<|im_end|>"]
+    assert dict(account.notes) == {LOST_REASONING: 1}
+    last_alone = Encoder(tokenizer, max_length=500, loss_on="last").encode(example(THOUGHT))
+    assert isinstance(last_alone, Encoded)
+    assert last_alone.notes == ()
+
+
+def test_reasoning_and_tool_calls_that_a_template_does_not_know_are_written_into_the_answer() -> None:
+    tokenizer = byte_tokenizer()
+    calls = {"name": "f", "arguments": "{}"}
+    call = {"role": "assistant", "content": "", "reasoning": "Look it up.", "tool_calls": calls}
+    encoded = Encoder(tokenizer, max_length=500).encode(
+        example({"messages": [{"role": "user", "content": "?"}, call], "tools": [{"name": "f"}]})
+    )
+    assert carrying(encoded, tokenizer) == [
+        '<think>\nLook it up.\n</think>\n\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call><|im_end|>'
+    ]
+    assert isinstance(encoded, Encoded)
+    assert set(encoded.notes) == {FOLDED_REASONING, FOLDED_CALLS, NO_TOOLS}
+
+
+def test_the_plain_template_has_reasoning_tool_calls_and_tools() -> None:
+    tokenizer = byte_tokenizer(None)
+    calls = [{"name": "f", "arguments": {}}]
+    call = {"role": "assistant", "content": "", "reasoning": "Look it up.", "tool_calls": calls}
+    encoded = Encoder(tokenizer, max_length=500).encode(
+        example({"messages": [{"role": "user", "content": "?"}, call], "tools": '[{"name": "f"}]'})
+    )
+    assert isinstance(encoded, Encoded)
+    assert encoded.notes == ()
+    assert '{"name": "f"}' in tokenizer.decode(encoded.ids)
+    assert carrying(encoded, tokenizer) == [
+        '<think>\nLook it up.\n</think>\n\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call><|im_end|>'
+    ]
+
+
+def test_where_a_template_moves_the_tools_to_the_last_question_earlier_answers_are_learned_all_the_same() -> None:
+    tokenizer = tokenizer_of("brackets")
+    row = {**THOUGHT, "tools": [{"name": "f"}]}
+    encoded = Encoder(tokenizer, max_length=500, reasoning="drop").encode(example(row))
+    # The space before the first answer would be there before any other answer too: it counts as the prompt's.
+    assert carrying(encoded, tokenizer) == ["2</s>", " 4</s>"]
+
+
+def test_a_header_that_asks_for_reasoning_is_no_part_of_an_answer_without_any() -> None:
+    asking = UNMARKED.replace(
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}",
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}",
+    )
+    tokenizer = byte_tokenizer(asking)
+    assert carrying(Encoder(tokenizer, max_length=500).encode(example(ROWS["messages"][0])), tokenizer) == [
+        "Hello!<|im_end|>",
+        "一路顺风。<|im_end|>",
+    ]
+
+
+def test_a_document_carries_loss_on_every_token_and_goes_on_where_it_is_too_long() -> None:
+    tokenizer, account = byte_tokenizer(), Account()
+    rows = [example({"text": text}, default_id=text[:1]) for text in ("abcdefghij", "xy", " ")]
+    pieces = list(Encoder(tokenizer, max_length=5).encode_all(rows, account))
+    assert [tokenizer.decode(piece.ids) for piece in pieces] == ["abcde", "fghi", "j<|im_end|>", "xy<|im_end|>"]
+    assert [piece.continues for piece in pieces] == [False, True, True, False]
+    assert [sum(piece.loss) for piece in pieces] == [4, 3, 1, 2]
+    assert (account.rows, account.truncated) == (4, 0)
+    assert dict(account.dropped) == {"it is an empty document": 1}
+
+
+def test_the_encoder_of_a_run_learns_what_its_config_says() -> None:
+    config = TrainConfig(base_model="m", loss_on="last", reasoning="drop", max_length=99)
+    encoder = Encoder.of(byte_tokenizer(), config)
+    assert (encoder.loss_on, encoder.reasoning, encoder.max_length) == ("last", "drop", 99)
+    assert Encoder.of(byte_tokenizer(), config.model_copy(update={"method": "pretrain"})).loss_on == "all"

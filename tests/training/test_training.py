@@ -298,6 +298,8 @@ def test_a_base_model_that_is_no_model_is_told_by_the_process(
     mix: Path, config: TrainConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "empty" / name).write_text("{}")
     trained_here(mix, config.model_copy(update={"base_model": str(tmp_path / "empty")}), tmp_path / "run")
     assert status(tmp_path / "run").state == "failed"
     assert "could not be opened" in str(status(tmp_path / "run").message)

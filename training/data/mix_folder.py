@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ _SHAREGPT_ROLES = {
     "observation": "tool",
 }
 
+CHECKS = ("reference", "tests", "entry_point")
 NO_SOURCE = "(no source)"
 
 
@@ -58,6 +59,8 @@ class Example:
     """A document without turns; then there are no messages."""
     stage: str | None = None
     """The stage of a staged mix; null where it has none."""
+    checks: dict[str, Any] = field(default_factory=dict)
+    """What an answer can be verified by, where the row has it: `reference`, `tests`, `entry_point`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,16 @@ class MixFolder:
                     fix="export the mix again, or mend or remove the line",
                 ) from None
 
+    def stages(self) -> list[str]:
+        """The stages of a staged mix in their order: the manifest's, else as they appear; none where it has none."""
+        try:
+            told = json.loads((self.path / "manifest.json").read_text(encoding="utf-8")).get("stages") or ()
+            named = [str(stage["stage"]) for stage in told]
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
+            named = []
+        seen = (str(row["stage"]) for _, row in self._rows("train.jsonl") if row.get("stage") is not None)
+        return named or list(dict.fromkeys(seen))
+
     def hashes(self, names: tuple[str, ...]) -> dict[str, str | None]:
         """SHA-256 of the files `names`.jsonl as they are now; null for one that is not there."""
         return {name: _sha256(self.path / f"{name}.jsonl") for name in names}
@@ -137,7 +150,7 @@ def example(row: dict[str, Any], *, default_id: str = "") -> Example:
         KeyError, TypeError, ValueError: the row has none of the known formats.
     """
     if set(row) >= {"text"} and not any(all(c in row for c in columns) for columns in _WITH_TURNS):
-        return Example(*_named(row, default_id), messages=(), text=str(row["text"]), stage=row.get("stage"))
+        return Example(*_named(row, default_id), messages=(), text=str(row["text"]), stage=_stage(row))
     messages, answers_from, rejected = _turns(row)
     if not messages:
         raise ValueError("it has no messages")
@@ -148,8 +161,13 @@ def example(row: dict[str, Any], *, default_id: str = "") -> Example:
         rejected=None if rejected is None else tuple(rejected),
         tools=_tools(row.get("tools")),
         label=bool(row["label"]) if row.get("label") is not None else None,
-        stage=row.get("stage"),
+        stage=_stage(row),
+        checks={name: row[name] for name in CHECKS if row.get(name)},
     )
+
+
+def _stage(row: dict[str, Any]) -> str | None:
+    return None if row.get("stage") is None else str(row["stage"])
 
 
 def _named(row: dict[str, Any], default_id: str) -> tuple[str, str]:
@@ -173,8 +191,8 @@ def _turns(row: dict[str, Any]) -> tuple[list[dict[str, Any]], int, list[dict[st
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in message.items() if value is not None}
-    if isinstance(kept.get("tool_calls"), str):
-        kept["tool_calls"] = _loaded(kept["tool_calls"])
+    if kept.get("tool_calls"):
+        kept["tool_calls"] = _calls(kept["tool_calls"])
     if isinstance(kept.get("reasoning"), str):
         # `reasoning_content` is what the published chat templates read.
         kept["reasoning_content"] = kept.pop("reasoning")
@@ -183,8 +201,14 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
 
 def _sharegpt(row: dict[str, Any]) -> list[dict[str, Any]]:
     system = [{"role": "system", "content": row["system"]}] if row.get("system") else []
-    turns = [{"role": _SHAREGPT_ROLES.get(t["from"], t["from"]), "content": t["value"]} for t in row["conversations"]]
-    return system + turns
+    return system + [_sharegpt_turn(t) for t in row["conversations"]]
+
+
+def _sharegpt_turn(turn: dict[str, Any]) -> dict[str, Any]:
+    role = _SHAREGPT_ROLES.get(turn["from"], turn["from"])
+    if turn["from"] == "function_call" and not isinstance(_loaded(turn["value"]), str):
+        return {"role": role, "content": "", "tool_calls": _calls(turn["value"])}
+    return {"role": role, "content": turn["value"]}
 
 
 def _alpaca(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -200,7 +224,27 @@ def _tools(tools: Any) -> tuple[dict[str, Any], ...] | None:
     tools = _loaded(tools) if isinstance(tools, str) else tools
     if not tools:
         return None
-    return tuple(tools) if isinstance(tools, list) else (tools,)
+    return tuple(_function(tool) for tool in (tools if isinstance(tools, list) else [tools]))
+
+
+def _calls(calls: Any) -> Any:
+    """Tool calls as published chat templates take them: a list of functions whose arguments are an object."""
+    calls = _loaded(calls) if isinstance(calls, str) else calls
+    if not isinstance(calls, list | dict):
+        return calls
+    named = [_function(call) for call in (calls if isinstance(calls, list) else [calls])]
+    for call in named:
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+            call["function"] = {**function, "arguments": _loaded(function["arguments"])}
+    return named
+
+
+def _function(tool: Any) -> Any:
+    """A tool or call under `function`, where it is written without."""
+    if isinstance(tool, dict) and "name" in tool and "function" not in tool and "type" not in tool:
+        return {"type": "function", "function": tool}
+    return dict(tool) if isinstance(tool, dict) else tool
 
 
 def _loaded(text: str) -> Any:

@@ -24,11 +24,18 @@ class TrainingSet:
     account: Account
     mix_tokens: int
     """Tokens of the mix: what the random arm must match."""
+    stages: tuple[str, ...] = ()
+    """The stages of a staged mix, in their order."""
 
     @property
     def sources(self) -> list[str]:
         """The names of the sources, sorted."""
         return sorted({row.source for row in self.rows})
+
+    @property
+    def notes(self) -> list[str]:
+        """What the chat template could not take as it was, each with the number of rows."""
+        return [f"{rows} rows: {note}." for note, rows in self.account.notes.items()]
 
     def sha256(self) -> str:
         """Hash of all token ids and labels: equal hash, equal batches."""
@@ -58,32 +65,37 @@ def training_set(
     """
     examples: list[Example] = []
     account = Account()
-    rows = list(_encoded(encoder, mix.examples("train"), account, examples, pairs=pairs))
+    kept = examples if conversations else None
+    rows = list(_encoded(encoder, mix.examples("train"), account, kept, pairs=pairs))
     mix_tokens = account.tokens
     if config.arm == "random":
-        examples, account = [], Account()
-        encoded = _encoded(encoder, mix.examples("random"), Account(), examples, pairs=pairs)
+        examples.clear()
+        account = Account()
+        encoded = _encoded(encoder, mix.examples("random"), Account(), kept, pairs=pairs)
         rows = list(prefix_of_tokens(encoded, mix_tokens))
         for row in rows:
             account.add(row)
-        examples = examples[: len(rows)]
+        del examples[len(rows) :]
     if not rows:
         raise _nothing_left(mix, config, account)
-    return TrainingSet(rows, examples if conversations else [], account, mix_tokens)
+    stages = tuple(mix.stages()) if config.order == "staged" and config.arm == "mix" else ()
+    return TrainingSet(rows, examples, account, mix_tokens, stages)
 
 
 def _encoded(
-    encoder: Encoder, examples: Iterable[Example], account: Account, kept: list[Example], *, pairs: bool
+    encoder: Encoder, examples: Iterable[Example], account: Account, kept: list[Example] | None, *, pairs: bool
 ) -> Iterator[Encoded]:
     for example in examples:
-        encoded = encoder.encode(example)
-        reason = encoded if isinstance(encoded, str) else _unfit_pair(encoder, example) if pairs else None
-        if reason is not None or isinstance(encoded, str):
+        pieces = encoder.pieces(example)
+        reason = pieces if isinstance(pieces, str) else _unfit_pair(encoder, example) if pairs else None
+        if reason is not None or isinstance(pieces, str):
             account.dropped[str(reason)] += 1
             continue
-        account.add(encoded)
-        kept.append(example)
-        yield encoded
+        for piece in pieces:
+            account.add(piece)
+            if kept is not None:
+                kept.append(encoder.prepared(example))
+            yield piece
 
 
 def _unfit_pair(encoder: Encoder, example: Example) -> str | None:

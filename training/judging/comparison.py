@@ -134,7 +134,7 @@ def preference(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> Preference:
     )
 
 
-def wilson(hits: int, trials: int) -> tuple[float, float]:
+def wilson(hits: float, trials: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927): holds also for few trials and shares near 0 or 1."""
     z = 1.959964
     share = hits / trials

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +44,10 @@ class HeldOutSet:
     """For dpo; their chosen sides are `rows`."""
     account: Account
 
-    def measure(self, model: Model, reference: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, Any]:
-        """Loss per token over all and by source; with a reference also the share of pairs that the model gets right."""
+    def measure(self, model: Model) -> dict[str, Any]:
+        """Loss per token over all and by source."""
         losses = answer_losses(model, self.rows)
-        measured = {"loss": per_token(self.rows, losses), "loss_by_source": by_source(self.rows, losses)}
-        if reference is None:
-            return measured
-        gained = margins((losses, answer_losses(model, self.rejected)), reference)
-        # Before the first step model and reference are the same: there is nothing to be right about.
-        accuracy = float((gained > 0).mean()) if gained.any() else None
-        return {**measured, "accuracy": accuracy, "margin": float(gained.mean())}
+        return {"loss": per_token(self.rows, losses), "loss_by_source": by_source(self.rows, losses)}
 
     @property
     def rejected(self) -> list[Encoded]:
@@ -63,6 +57,14 @@ class HeldOutSet:
     def reference(self, model: Model) -> tuple[np.ndarray, np.ndarray]:
         """What `margins` compares with: the losses of both sides by the model that training started from."""
         return answer_losses(model, self.rows), answer_losses(model, self.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSet(HeldOutSet):
+    """Held-out answers that were judged one by one."""
+
+    good: tuple[bool, ...]
+    """Per row whether it is a good one."""
 
 
 def held_out_set(mix: MixFolder, encoder: Encoder, *, pairs: bool) -> HeldOutSet:
@@ -95,8 +97,8 @@ def answer_losses(model: Model, rows: Sequence[Encoded]) -> np.ndarray:
     import torch
 
     losses = np.zeros(len(rows))
-    with _evaluating(model), torch.no_grad():
-        for batch in _batches(rows, _tokens_per_batch(model)):
+    with evaluating(model), torch.no_grad():
+        for batch in in_batches(rows, _tokens_per_batch(model)):
             losses[batch] = _batch_losses(model, [rows[i] for i in batch])
     return losses
 
@@ -130,7 +132,7 @@ def _tokens_per_batch(model: Model) -> int:
     return max(FEWEST_TOKENS, logits // int(model.config.get_text_config().vocab_size))
 
 
-def _batches(rows: Sequence[Encoded], most: int) -> Iterator[list[int]]:
+def in_batches(rows: Sequence[Encoded], most: int) -> Iterator[list[int]]:
     """Row numbers, longest first: rows in a batch are about as long, and too little memory shows at once.
 
     Args:
@@ -147,7 +149,44 @@ def _batches(rows: Sequence[Encoded], most: int) -> Iterator[list[int]]:
         yield batch
 
 
+def divergence(model: Model, reference: Callable[[], AbstractContextManager[Model]], rows: Sequence[Encoded]) -> float:
+    """KL(model || reference) of the next token, in nats, averaged over the answer tokens of the rows.
+
+    Computed from whole distributions, at the places of answers that neither model wrote: no estimate from samples.
+
+    Args:
+        model: keeps its mode and device.
+        reference: the other model, for as long as the context lasts; it may be the first one with its adapter off.
+        rows: at least one.
+    """
+    import torch
+
+    total = tokens = 0.0
+    with evaluating(model), torch.no_grad():
+        # Two sets of logits are held at once.
+        for batch in in_batches(rows, max(1, _tokens_per_batch(model) // 2)):
+            chosen = [rows[i] for i in batch]
+            ours, carries, _ = _answer_logits(model, chosen)
+            with reference() as other, evaluating(other):
+                theirs, _, _ = _answer_logits(other, chosen)
+            ours, theirs = ours.float().log_softmax(-1), theirs.float().log_softmax(-1)
+            each = (ours.exp() * (ours - theirs)).sum(-1)
+            total += float((each.double() * carries).sum())
+            tokens += float(carries.sum())
+    return total / tokens
+
+
 def _batch_losses(model: Model, rows: Sequence[Encoded]) -> np.ndarray:
+    import torch
+
+    logits, carries, labels = _answer_logits(model, rows)
+    losses = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), labels, reduction="none")
+    summed: np.ndarray = (losses.double() * carries).sum(dim=1).cpu().numpy()
+    return summed
+
+
+def _answer_logits(model: Model, rows: Sequence[Encoded]) -> tuple[Any, Any, Any]:
+    """Logits (rows x places x vocabulary), which of these places carry loss, and the tokens that were to come."""
     import torch
 
     device = next(model.parameters()).device
@@ -161,15 +200,15 @@ def _batch_losses(model: Model, rows: Sequence[Encoded]) -> np.ndarray:
     # Prompts need no logits: the head runs only where some row of the batch has an answer.
     predicting = carries[:, 1:].any(dim=0).nonzero().flatten()
     logits = _logits(model, ids.to(device), attention.to(device), predicting.to(device))
-    losses = torch.nn.functional.cross_entropy(
-        logits.float().transpose(1, 2), ids[:, predicting + 1].to(device), reduction="none"
-    )
-    summed: np.ndarray = (losses.double() * carries[:, predicting + 1].to(device)).sum(dim=1).cpu().numpy()
-    return summed
+    return logits, carries[:, predicting + 1].to(device), ids[:, predicting + 1].to(device)
 
 
 def _logits(model: Model, ids: Any, attention: Any, positions: Any) -> Any:
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
+        # Virtual tokens may come before those of the batch.
+        logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits
+        return logits[:, logits.shape[1] - ids.shape[1] :][:, positions]
     if "logits_to_keep" in inspect.signature(type(causal).forward).parameters:
         kept = {"logits_to_keep": positions}
         return model(input_ids=ids, attention_mask=attention, use_cache=False, **kept).logits
@@ -177,7 +216,8 @@ def _logits(model: Model, ids: Any, attention: Any, positions: Any) -> Any:
 
 
 @contextmanager
-def _evaluating(model: Model) -> Iterator[None]:
+def evaluating(model: Model) -> Iterator[None]:
+    """The model in evaluation mode, while the context lasts."""
     was_training = model.training
     model.eval()
     try:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from training.methods.dpo import DPO
+from training.methods.grpo import GRPO
+from training.methods.kto import KTO
 from training.methods.method import Method
+from training.methods.pretrain import Pretrain
+from training.methods.reference_free import ORPO, SimPO
+from training.methods.reward import Reward
 from training.methods.sft import SFT
 
-METHODS: tuple[type[Method], ...] = (SFT, DPO)
+METHODS: tuple[type[Method], ...] = (SFT, Pretrain, DPO, KTO, ORPO, SimPO, Reward, GRPO)
 
 
 def method_named(name: str) -> Method:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from training.data.encoding import Encoder
     from training.data.mix_folder import MixFolder
     from training.data.training_set import TrainingSet
+    from training.judging.held_out import HeldOutSet
     from training.methods.opening import Model
     from training.methods.source_loss import SourceLoss
     from training.runs.run_folder import RunFolder
@@ -32,6 +34,8 @@ class Setup:
     data: TrainingSet
     callbacks: list[Any]
     """For the trainer: what records the run, and what belongs to it."""
+    note: Callable[[str], None] = lambda text: None
+    """Tells the user something about this run; the same words are shown once."""
 
     @property
     def tokenizer(self) -> Any:
@@ -49,6 +53,8 @@ class Built:
     """Losses by source, where the method has them."""
     told: dict[str, Any] = field(default_factory=dict)
     """More fields of the `loaded` event."""
+    measure_of: Callable[[HeldOutSet], Measure] | None = None
+    """Held-out rows -> what measures a model on them; null: their loss is enough."""
 
 
 class Method(ABC):
@@ -67,6 +73,16 @@ class Method(ABC):
     reads: ClassVar[frozenset[str]] = frozenset()
     """Fields of the config that this method reads and some other does not."""
 
+    def opened(self, config: TrainConfig) -> Model:
+        """The base model that `build` is given, as the config's adapter wants it.
+
+        Raises:
+            WinnowError: it can't be opened.
+        """
+        from training.methods.adapters import opened
+
+        return opened(config)
+
     @abstractmethod
     def build(self, setup: Setup) -> Built:
         """The trainer. Losses by source are attached, checkpoints and callbacks are those of the run."""
@@ -80,10 +96,22 @@ class Method(ABC):
     def held_out(self, built: Built, mix: MixFolder, encoder: Encoder) -> tuple[Measure | None, Any]:
         """What measures a model on the held-out rows while it trains, and the account of those rows.
 
-        The measure is null where there are none. Its fields: `loss` (what is to fall), `loss_by_source` where there are
-        sources, and what else the method has, such as `accuracy`.
+        The measure is null where there are none. Its fields: `loss` (nats per answer token), `loss_by_source` where
+        there are sources, `objective` where something else than the loss is to fall, and what else the method has, such
+        as `accuracy`.
         """
         from training.judging.held_out import held_out_set
 
         held_out = held_out_set(mix, encoder, pairs=self.compares)
-        return (held_out.measure if held_out.rows else None), held_out.account
+        return (measure(built, held_out) if held_out.rows else None), held_out.account
+
+    def finished(self, built: Built, config: TrainConfig, folder: Path) -> None:
+        """Make what was saved in the run's last folder something that others can open."""
+        from training.methods.adapters import finished
+
+        finished(built.trainer, config, folder)
+
+
+def measure(built: Built, held_out: HeldOutSet) -> Measure:
+    """What measures a model on rows that are there."""
+    return built.measure_of(held_out) if built.measure_of else held_out.measure

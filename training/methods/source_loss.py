@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from training.runs.ranks import summed
+
 CHANNELS = "channel_ids"
 """Column of the dataset: per token the number of its source."""
 
@@ -42,10 +44,10 @@ class SourceLoss:
         trainer.model.register_forward_hook(self._add)
 
     def take(self) -> Window | None:
-        """The sums since the last call, which begin anew; null when nothing was trained on."""
+        """The sums since the last call over all processes, which begin anew; null when nothing was trained on."""
         if self._sums is None:
             return None
-        losses, tokens = self._sums.cpu().tolist()
+        losses, tokens = summed(self._sums).cpu().tolist()
         self._sums = None
         seen = [i for i, count in enumerate(tokens) if count > 0]
         return Window(
@@ -79,11 +81,12 @@ class SourceLoss:
         if channels is None or not model.training:
             return
         with torch.no_grad():
-            carries = output.label_mask.reshape(-1)
-            losses = -output.log_probs.detach().double().reshape(-1) * carries
+            # The first token of a sequence is nobody's label; virtual tokens of an adapter stand before all others.
+            width = channels.shape[1] - 1
+            carries = output.label_mask[:, -width:].reshape(-1)
+            losses = -output.log_probs[:, -width:].detach().double().reshape(-1) * carries
             if self._sums is None:
                 self._sums = torch.zeros(2, len(self._sources), dtype=torch.float64, device=losses.device)
-            # The first token of a sequence is nobody's label.
             source = channels[:, 1:].reshape(-1)
             self._sums[0].index_add_(0, source, losses)
             self._sums[1].index_add_(0, source, carries.double())

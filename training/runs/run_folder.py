@@ -5,6 +5,7 @@
 - `events.jsonl`: what happened, one JSON object per line. `status.json`: state, process, step
 - `checkpoints/`: to resume from. `final/`: the trained model or adapter, with its tokenizer
 - `STOP`: asks the process to save a checkpoint and end
+- `accelerate.json`: what several processes are launched with. `failed-1.json`: why a process other than the first ended
 """
 
 from __future__ import annotations
@@ -86,8 +87,18 @@ class RunFolder:
         draft.write_text(json.dumps(value, ensure_ascii=False, indent=2), encoding="utf-8")
         draft.replace(self.path / name)
 
+    def failures(self) -> list[dict[str, Any]]:
+        """Why processes other than the first ended: message and fix, the lowest number first."""
+        return [found for path in sorted(self.path.glob("failed-*.json")) if (found := self.read(path.name))]
+
+    def clear_failures(self) -> None:
+        """Forget why processes of an earlier try ended."""
+        for path in self.path.glob("failed-*.json"):
+            path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Forget an earlier try that left nothing to resume from."""
+        self.clear_failures()
         for name in ("events.jsonl", "status.json", "data.json", "STOP"):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -96,8 +107,16 @@ class RunFolder:
 class EventLog:
     """Appends to a run's events; one write per line, so that a reader never sees half of an earlier one."""
 
-    def __init__(self, run: RunFolder) -> None:
-        """Continue after the events that are there."""
+    def __init__(self, run: RunFolder, *, writes: bool = True) -> None:
+        """Continue after the events that are there.
+
+        Args:
+            run: whose events.
+            writes: false in all processes but the first: what they would tell, the first one tells.
+        """
+        self._writes = writes
+        if not writes:
+            return
         path = run.path / "events.jsonl"
         run.path.mkdir(parents=True, exist_ok=True)
         data = path.read_bytes() if path.exists() else b""
@@ -108,6 +127,8 @@ class EventLog:
 
     def emit(self, type_: str, **fields: Any) -> None:
         """Append one event."""
+        if not self._writes:
+            return
         self._number += 1
         event = {"seq": self._number, "ts": round(time.time(), 3), "type": type_, **fields}
         self._file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,187 @@
+"""Bad cases of a run by rule, the samples of its mix that are nearest, and what to do about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from curation.names import checked_name
+from curation.storage.sql import literal
+from curation.vectors import embeddings
+from studio import forms
+from studio.pages.distribution import ROW_PIXELS, read_on_browse
+
+if TYPE_CHECKING:
+    from curation.corpus import Corpus
+
+WORDING = "wording (lexical)"
+
+
+def section(corpus: Corpus, folders: list[Path]) -> None:
+    """The part of the page with the bad cases of one run."""
+    from training.judging.bad_cases import FILE, found_bad_cases
+
+    # Those that have something to show come first.
+    folders = sorted(folders, key=lambda p: (not (p / FILE).exists(), not (p / "answers.jsonl").exists()))
+    form, command = st.columns([3, 2], gap="large")
+    with form:
+        run = st.selectbox(
+            "Run", folders, format_func=lambda p: p.name, key=f"cases_run_{len(folders)}_{folders[0].name}"
+        )
+        model_cell, space_cell, judge_cell = st.columns(3)
+        model = model_cell.selectbox("Answers of", ["trained", "base", "random"], key="cases_model")
+        spaces = [WORDING, *(about["name"] for about in embeddings(corpus))]
+        space = space_cell.selectbox("Nearest samples by", spaces, key=f"cases_space_{len(spaces)}")
+        judge = judge_cell.text_input(
+            "Judge", placeholder="none", key="cases_judge", help="A chat model that looks for contradicted claims."
+        ).strip()
+    words = ["bad-cases", str(run), *(["--model", model] if model != "trained" else [])]
+    words += ["--judge", judge] if judge else []
+    words += ["--embedding", space] if space != WORDING else []
+    with command:
+        forms.command_box(corpus, words, key="cases", label="Find bad cases", disabled_reason=_reason(run, model))
+    report = found_bad_cases(run)
+    if report is None:
+        st.caption("The answers that break a rule appear here, each with the samples that are nearest to it.")
+        return
+    _groups(report)
+    _rule(corpus, run, report)
+
+
+def _reason(run: Path, model: str) -> str | None:
+    from training.judging.answers import read_answers
+
+    if any(answer.model == model for answer in read_answers(run)):
+        return None
+    return f"The run has no answers of its {model} model yet: write some on the Evaluate page."
+
+
+def _groups(report: dict[str, Any]) -> None:
+    import polars as pl
+
+    asked = f"{report['bad_answers']:,} of {report['answers']:,} answers of the {report['model']} model break a rule"
+    st.markdown(f"**{forms.plain(asked)}**")
+    rows = [
+        {key: group[key] for key in ("rule", "cases", "base_cases", "checked", "meaning")} for group in report["groups"]
+    ]
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        pl.DataFrame(rows, infer_schema_length=None),
+        hide_index=True,
+        height="content",
+        column_config={
+            "rule": st.column_config.TextColumn("Rule", width=110),
+            "cases": number("Cases", width=60, help="Empty: the rule could not tell for any answer."),
+            "base_cases": number("Of the base", width=80, help="Among the base model's answers to the same prompts."),
+            "checked": number("Checked", width=70, help="Answers of which the rule can tell."),
+            "meaning": st.column_config.TextColumn("What it means", width="large"),
+        },
+        placeholder="–",
+        alt="Rules, and how many answers break each",
+    )
+    unknown = [(g["rule"], reason, n) for g in report["groups"] for reason, n in g["unknown"].items()]
+    if unknown:
+        with st.expander("Where a rule can't tell, and why"):
+            for rule, reason, n in unknown:
+                st.caption(forms.plain(f"{rule}, {n:,} answers: {reason}"))
+
+
+def _rule(corpus: Corpus, run: Path, report: dict[str, Any]) -> None:
+    groups = {group["rule"]: group for group in report["groups"] if group["bad"]}
+    if not groups:
+        return
+    rule = st.segmented_control(
+        "Rule",
+        list(groups),
+        format_func=lambda r: f"{r} ({len(groups[r]['bad'])})",
+        default=next(iter(groups)),
+        required=True,
+        key=f"cases_rule_{run.name}_{len(groups)}",
+    )
+    cases = groups[rule or next(iter(groups))]["bad"]
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        number = st.number_input("Case", 1, len(cases), 1, key=f"case_{run.name}_{rule}_{len(cases)}")
+        _case(cases[int(number) - 1], report["space"])
+    with right:
+        _remedies(corpus, run, report, str(rule))
+
+
+def _case(case: dict[str, Any], space: str) -> None:
+    import polars as pl
+
+    with st.container(border=True):
+        st.badge(case["rule"], color="red")
+        st.caption(forms.plain(case["why"]))
+        parts = {"Asked": case["question"], "Answered": case["answer"] or "(empty)", "Reference": case["reference"]}
+        for title, text in parts.items():
+            if text:
+                st.markdown(f"**{title}**")
+                st.text(text)
+    st.markdown(f"**Nearest samples of the mix**, by {forms.plain(space)}")
+    near = pl.DataFrame(case["neighbours"])
+    if near.is_empty():
+        st.caption("None.")
+        return
+    state = st.dataframe(
+        near,
+        hide_index=True,
+        row_height=ROW_PIXELS,
+        height="content",
+        on_select="rerun",
+        selection_mode="single-cell",
+        key=f"near_{case['rule']}_{case['id']}",
+        column_order=["similarity", "source", "question"],
+        column_config={
+            "similarity": st.column_config.NumberColumn("Cosine", format="%.2f", width=60),
+            "source": st.column_config.TextColumn("Source", width=120),
+            "question": st.column_config.TextColumn("Question", width=420),
+        },
+        alt="Samples of the mix that are nearest to the case",
+    )
+    read_on_browse(state, near)
+    st.caption("Click a row to read the whole sample on Browse.")
+
+
+def _remedies(corpus: Corpus, run: Path, report: dict[str, Any], rule: str) -> None:
+    """Commands: store the neighbours, export the mix with more of them, make new samples from them."""
+    st.markdown(f"**More data where {forms.plain(rule)} happens**")
+    name_cell, most_cell, times_cell = st.columns(3)
+    name = name_cell.text_input("Selection", value=f"near-{run.name}-{rule}", key=f"remedy_name_{run.name}_{rule}")
+    most = most_cell.number_input("Samples at most", 1, 100_000, 100, key="remedy_most")
+    times = times_cell.number_input("Times each", 2, 100, 3, key="remedy_times", help="In the new mix.")
+    name = checked_name("selection", name.strip() or f"near-{run.name}-{rule}")
+    words = ["bad-cases", str(run), "--rule", rule, "--select", name, "--most", str(most), "--times", str(times)]
+    words += ["--model", report["model"]] if report["model"] != "trained" else []
+    words += ["--embedding", report["space"]] if report["space"] != "lexical" else []
+    st.caption("1. Store the nearest samples of these cases as a selection, and the run's mix with more of them.")
+    forms.command_box(corpus, words, key="remedy_select", label="Store the nearest samples")
+    recipe = run / "recipes" / f"{name}.json"
+    stored = name in corpus.selections()
+    wait = None if stored else "Store the nearest samples first."
+    st.caption("2. Export that mix, and train on it.")
+    lacks = wait or (None if recipe.exists() else "The run's mix has no recipe to add to.")
+    forms.command_box(
+        corpus,
+        ["export", str(corpus.path), str(recipe)],
+        key="remedy_export",
+        label="Make the mix",
+        disabled_reason=lacks,
+    )
+    st.caption("3. Or make new samples from them.")
+    _synthesis(corpus, name, wait)
+
+
+def _synthesis(corpus: Corpus, name: str, wait: str | None) -> None:
+    from synthesis.synthesizers import SYNTHESIZERS
+
+    names = [synthesizer.name for synthesizer in SYNTHESIZERS]
+    kind_cell, model_cell = st.columns(2)
+    kind = kind_cell.selectbox("Synthesizer", names, key="remedy_synthesizer")
+    model = model_cell.text_input("Model", placeholder="openai:MODEL", key="remedy_model").strip()
+    where = f"id IN (SELECT id FROM selected WHERE name = {literal(name)})"
+    words = ["synthesize", str(corpus.path), kind, "--model", model or "SPEC", "--where", where]
+    reason = wait or (None if model else "Name a model: http://HOST:PORT/v1#MODEL, openai:MODEL or vllm:MODEL.")
+    forms.command_box(corpus, words, key="remedy_synthesize", label="Make new samples", disabled_reason=reason)

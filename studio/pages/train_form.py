@@ -1,0 +1,117 @@
+"""The settings of the Train page: those that the chosen method and adapter read, and no others."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from studio.fields import setting
+
+ADAPTERS = {
+    "full": "All weights",
+    "lora": "LoRA: small matrices beside them",
+    "qlora": "QLoRA: LoRA on 4-bit weights",
+    "freeze": "Some layers",
+    "prompt": "Prompt tuning: vectors before the text",
+    "prefix": "Prefix tuning: vectors in every layer",
+    "p-tuning": "P-tuning: vectors from a small network",
+}
+SHOWN = ("epochs", "max_steps", "learning_rate", "max_length", "batch_size", "seed")
+"""Fields of the training config that most users set; the others fold away."""
+OWN_WIDGETS = ("base_model", "method", "adapter", "arm")
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Steps and learning rate": (
+        *("accumulation", "scheduler", "decay_ratio", "warmup_ratio"),
+        *("optimizer", "weight_decay", "max_grad_norm"),
+    ),
+    "Held-out losses, samples and checkpoints": (
+        *("eval_steps", "patience", "sample_answers", "max_answer_tokens"),
+        *("save_steps", "checkpoints_kept", "logging_steps"),
+    ),
+    "Machine": ("activation_checkpointing", "processes", "strategy", "offload"),
+}
+"""Title -> fields; what is in none of them belongs to the method or the adapter."""
+ONLY_IF: dict[str, tuple[str, tuple[object, ...]]] = {
+    "decay_ratio": ("scheduler", ("wsd",)),
+    "replay": ("order", ("staged",)),
+    "label_smoothing": ("preference_loss", ("robust",)),
+}
+"""Field -> the field that decides whether it is read, and with which values."""
+
+
+def settings(method: str, adapter: str) -> list[str]:
+    """The widgets, and `--set` options for what was changed."""
+    options = []
+    cells = st.columns(3)
+    for place, name in enumerate(SHOWN):
+        with cells[place % 3]:
+            options += _widget(name)
+    read = [name for name in fields(method, adapter) if name not in SHOWN and _applies(name)]
+    grouped = {name for names in GROUPS.values() for name in names}
+    own = tuple(name for name in read if name not in grouped)
+    for title, names in {"Method and adapter": own, **GROUPS}.items():
+        options += _group(title, [name for name in names if name in read])
+    return options
+
+
+def fields(method: str, adapter: str) -> list[str]:
+    """The fields of the config that this method and this adapter read, in their order."""
+    from training.config import TrainConfig
+    from training.methods import METHODS, method_named
+    from training.methods.adapters import READS
+
+    of_methods = frozenset[str]().union(*(other.reads for other in METHODS)) - method_named(method).reads
+    of_adapters = frozenset[str]().union(*READS.values()) - READS[adapter]
+    unread = {*OWN_WIDGETS, *of_methods, *of_adapters}
+    # Sample answers are as long at most as those that grpo trains on.
+    return [name for name in TrainConfig.model_fields if name not in unread or name == "max_answer_tokens"]
+
+
+def _applies(name: str) -> bool:
+    if name in ("strategy", "offload"):
+        return int(st.session_state.get("train_processes") or 1) > 1
+    if name not in ONLY_IF:
+        return True
+    deciding, values = ONLY_IF[name]
+    return st.session_state.get(f"train_{deciding}") in values
+
+
+def _group(title: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    options: list[str] = []
+    with st.expander(title):
+        cells = st.columns(3)
+        for place, name in enumerate(names):
+            with cells[place % 3]:
+                options += _widget(name)
+    return options
+
+
+def _widget(name: str) -> list[str]:
+    from training.config import TrainConfig
+
+    if name == "learning_rate":
+        return _learning_rate()
+    if name == "rewards":
+        return _rewards()
+    return setting(TrainConfig, name, key="train")
+
+
+def _learning_rate() -> list[str]:
+    """As text: rates such as 5e-7 have no step a number widget could take."""
+    from training.config import TrainConfig
+
+    field = TrainConfig.model_fields["learning_rate"]
+    typed = st.text_input("Learning rate", placeholder="automatic", help=field.description, key="train-learning_rate")
+    return ["--set", f"learning_rate={typed.strip()}"] if typed.strip() else []
+
+
+def _rewards() -> list[str]:
+    from training.config import TrainConfig
+    from training.rewards import REWARDS
+
+    field = TrainConfig.model_fields["rewards"]
+    chosen = st.multiselect(
+        "Rewards", list(REWARDS), default=list(field.default), help=field.description, key="train_rewards"
+    )
+    return [] if tuple(chosen) == tuple(field.default) else ["--set", f"rewards={','.join(chosen)}"]

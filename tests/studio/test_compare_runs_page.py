@@ -1,0 +1,126 @@
+"""The Compare runs page: runs side by side, bad cases and what to do about them, searches."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from curation.corpus import Corpus
+from curation.ingestion import ingest
+from curation.mixing import build_mix, export
+from studio.mix_searching import findings
+from studio.pages import compared_answers, compared_curves, mix_search
+from tests.studio.pages import button, command, texts, write_run
+from training.comparing_runs import Point
+from training.judging.answers import Answer
+from training.judging.bad_cases import bad_cases
+from training.judging.seesaw import Change
+from training.mix_search.law import fit
+from training.mix_search.searching import NextRun, SearchReport, Trial
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A small corpus with an exported mix and two runs."""
+    folder = tmp_path_factory.mktemp("compared")
+    rows = [{"instruction": f"What is {n} plus {n}?", "output": f"It is {2 * n}."} for n in range(12)]
+    (folder / "sums.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    corpus = Corpus.create(folder / "corpus")
+    ingest(corpus, [folder / "sums.jsonl"])
+    export(corpus, build_mix({"name": "best", "parts": [{"where": "TRUE"}]}))
+    write_run(corpus, "first")
+    write_run(corpus, "second")
+    return corpus
+
+
+def opened(open_page, view):
+    return open_page("compare_runs").segmented_control(key="runs_view").set_value(view).run()
+
+
+def test_the_page_opens_on_corpus_with_curves_rises_and_data(open_page, corpus):
+    app = open_page("compare_runs")
+    assert [title.value for title in app.title] == ["Compare runs"]
+    assert not app.exception
+    assert not app.error
+    headings = [heading.value for heading in app.subheader]
+    assert headings[:4] == ["Curves", "What rose and what fell", "Settings that differ", "Data that differ"]
+    assert command(app, "compare-runs").startswith(f"winnow compare-runs {corpus.path}/runs/")
+
+
+def test_an_empty_corpus_is_told_what_to_do_first(open_page, tmp_path):
+    app = open_page("compare_runs", Corpus.create(tmp_path).path)
+    assert not app.exception
+    assert any("appear here" in heading.value for heading in app.subheader)
+
+
+def test_a_curve_is_the_mean_of_the_last_steps_and_stays_light_to_draw():
+    points = [Point("r", None, n, 10 * n, float(n), float(n)) for n in range(1, 1001)]
+    rows = compared_curves.smoothed(points, 2)
+    assert rows[0]["loss"] == 1.0
+    assert rows[-1]["loss"] == 999.5
+    assert len(rows) <= 502
+
+
+def change(name, size, verdict):
+    return Change("source", name, "held-out loss", 20, 2.0, 2.0 - size, -size, -size, 0.1, size, verdict)
+
+
+def test_the_table_of_rises_and_falls_says_what_is_not_proven():
+    table = compared_answers.seesaw_table([change("tea", 0.5, "better"), change("sums", 0.1, "not proven")]).to_dicts()
+    assert [row["verdict"] for row in table] == ["▲ better", "– not proven"]
+    assert table[1]["interval"] == "-0.1000 to +0.1000"
+
+
+def test_bad_cases_lead_to_a_selection_a_mix_and_new_samples(open_page, corpus):
+    run = corpus.path / "runs" / "second"
+    text = "tea " * 30
+    answer = Answer(
+        "p", "sums", [{"role": "user", "content": "What is 3 plus 3?"}], "6", "trained", text, "stop", 60, "w", "s"
+    )
+    (run / "answers.jsonl").write_text(json.dumps(asdict(answer)) + "\n")
+    bad_cases(run)
+    app = opened(open_page, "cases")
+    box = next(b for b in app.selectbox if b.label == "Run")
+    app = box.set_value(box.options.index("second") if isinstance(box.options[0], int) else run).run()
+    assert not app.exception
+    assert command(app, "bad-cases") == f"winnow bad-cases {run}"
+    assert "1 of 1 answers of the trained model break a rule" in texts(app).replace("\\", "")
+    assert any("--rule repetition --select near-second-repetition" in code.value for code in app.code)
+    assert command(app, "export").endswith("recipes/near-second-repetition.json")
+    assert button(app, "remedy_export-run").disabled
+    assert "WHERE name = 'near-second-repetition'" in command(app, "synthesize")
+
+
+def report(losses):
+    sizes = [1e4, 2e4, 4e4, 8e4]
+    trials = [
+        Trial(f"t{i}", f"/r/t{i}", n / 8e4, None, 0, int(n / 100), int(n), loss, 4.0, {}, 1.0, True)
+        for i, (n, loss) in enumerate(zip(sizes, losses, strict=True))
+    ]
+    law = fit(sizes, losses, ahead=[16e4, 32e4])
+    following = [NextRun("a mix of twice the data", 2.0, None, 0.4)]
+    return asdict(SearchReport("s", "sizes", "/m", 800, "b", trials, law, None, following, None, ["One run of each"]))
+
+
+def test_a_search_is_drawn_with_its_law_and_the_runs_to_make_next(open_page, corpus):
+    found = report([2 + 60 * n**-0.35 for n in (1e4, 2e4, 4e4, 8e4)])
+    assert findings(found)[1].startswith("2 times the data:")
+    folder = corpus.path / "searches" / "s"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(found))
+    assert mix_search.searches(corpus) == [folder]
+    app = opened(open_page, "search")
+    assert not app.exception
+    assert "a mix of twice the data: 40% of the uncertainty" in texts(app).replace("\\", "")
+    assert " --over sizes --runs 5 --repeats 2 --smallest 0.0625" in command(app, "mix-search")
+    assert button(app, "search-run").disabled
+
+
+def test_a_search_without_a_law_says_why(open_page, corpus):
+    folder = corpus.path / "searches" / "s"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report([2.0, 2.1, 2.2, 2.3])))
+    app = opened(open_page, "search")
+    assert "No law: the held-out loss does not fall with more data" in texts(app).replace("\\", "")

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curation.errors import WinnowError
+from training.config import TrainConfig
+from training.mix_search.searching import Search, found, search
+from training.mix_search.trials import Plan, Source
+from training.training import TrainReport, prepare, report
+from training.worker import Worker
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums depend on the number of threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def rows(source: str, count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"{source}-{n}",
+            "messages": [
+                {"role": "user", "content": f"{source} {n}?"},
+                {"role": "assistant", "content": "a" * (1 + n % 3)},
+            ],
+            "source": source,
+        }
+        for n in range(count)
+    ]
+
+
+class Here:
+    """Trains in this process, which saves the start of another one."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+
+    def __call__(self, mix: Path, config: TrainConfig, run: Path) -> TrainReport:
+        folder = prepare(mix, config, run).path
+        if report(run).state != "done":
+            self.runs.append(run.name)
+            Worker(folder).work()
+        return report(run)
+
+
+def test_a_search_trains_three_runs_once_and_none_the_second_time(tiny_model, write_mix, tmp_path) -> None:
+    mix = write_mix(train=rows("tea", 16), eval=rows("cup", 2))
+    config = TrainConfig(base_model=str(tiny_model), adapter="full", max_steps=2, eval_steps=None, batch_size=2)
+    wanted = Search("sizes", runs=3, smallest=0.25)
+    first, second = Here(), Here()
+    places = {"folder": tmp_path / "search", "runs_dir": tmp_path / "runs"}
+    made = search(mix, config, wanted, **places, training=first)
+    again = search(mix, config, wanted, **places, training=second)
+    assert len(first.runs) == 3
+    assert second.runs == []
+    assert [(trial.share, trial.rows, trial.trained) for trial in made.trials] == [
+        (0.25, 4, True),
+        (0.5, 8, True),
+        (1.0, 16, True),
+    ]
+    assert [trial.loss for trial in again.trials] == [trial.loss for trial in made.trials]
+    assert not any(trial.trained for trial in again.trials)
+    assert made.law is not None
+    assert made.law.reason == "a law needs runs of 4 sizes, and there are 3"
+    kept = found(tmp_path / "search")
+    assert kept is not None
+    assert kept["trials"][2]["tokens"] == made.trials[2].tokens
+
+
+def test_a_larger_size_holds_the_smaller_ones_and_a_higher_weight_the_lower_one(write_mix) -> None:
+    from training.data.mix_folder import MixFolder
+
+    source = Source(MixFolder(write_mix(train=rows("tea", 20) + rows("sums", 20), eval=rows("tea", 2))), seed=0)
+    small, large = (set(source.taken(Plan(share, None, 0), 0)) for share in (0.25, 0.5))
+    assert small < large
+    assert len(large) == 20
+    less, more = (
+        set(source.taken(Plan(None, {"tea": weight, "sums": 1 - weight}, 0), source.text / 2)) for weight in (0.3, 0.7)
+    )
+    tea = {i for i, row in enumerate(source.rows) if row.source == "tea"}
+    assert less & tea < more & tea
+    text = {
+        name: sum(source.rows[i].characters for i in more if source.rows[i].source == name) for name in ("tea", "sums")
+    }
+    assert text["tea"] / sum(text.values()) == pytest.approx(0.7, abs=0.05)
+
+
+def test_runs_over_weights_have_about_as_much_text(write_mix) -> None:
+    from training.data.mix_folder import MixFolder
+
+    source = Source(MixFolder(write_mix(train=rows("tea", 50) + rows("sums", 50), eval=rows("tea", 2))), seed=0)
+    for weight in (0.2, 0.5, 0.8):
+        taken = source.taken(Plan(None, {"tea": weight, "sums": 1 - weight}, 0), 0.5 * source.text)
+        assert sum(source.rows[i].characters for i in taken) == pytest.approx(0.5 * source.text, rel=0.05)
+
+
+def test_a_mix_of_a_trial_is_a_mix_folder_with_the_same_held_out_rows(write_mix, tmp_path) -> None:
+    from training.data.mix_folder import MixFolder
+
+    mix = write_mix(train=rows("tea", 8), eval=rows("cup", 2))
+    folder = Source(MixFolder(mix), seed=0).write(Plan(0.5, None, 0), 0, tmp_path / "part")
+    assert (folder / "eval.jsonl").read_bytes() == (mix / "eval.jsonl").read_bytes()
+    assert len(list(MixFolder(folder).examples("train"))) == 4
+    assert json.loads((folder / "manifest.json").read_text())["share"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "message"),
+    [
+        ({"train": rows("tea", 4)}, Search("s"), "no held-out rows"),
+        ({"train": rows("tea", 4), "eval": rows("tea", 2)}, Search("s"), "0.0625 of the 4 rows"),
+        ({"train": rows("tea", 4), "eval": rows("tea", 2)}, Search("s", over="weights"), "one source"),
+        ({"train": rows("tea", 4), "eval": rows("tea", 2)}, Search("s", smallest=2), "can't be made"),
+    ],
+)
+def test_what_can_not_be_searched_is_two_lines(write_mix, tmp_path, tiny_model, files, wanted, message) -> None:
+    config = TrainConfig(base_model=str(tiny_model))
+    with pytest.raises(WinnowError, match=message) as raised:
+        search(write_mix(**files), config, wanted, folder=tmp_path / "s", runs_dir=tmp_path / "r", training=Here())
+    assert raised.value.fix

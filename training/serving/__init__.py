@@ -1,0 +1,1 @@
+"""A run's model answering beside its base, at an address of this machine."""
