@@ -22,6 +22,8 @@ MEMORISED = 0.5
 """Nats per token under which a model mostly knows its training rows by heart."""
 RISEN = 0.02
 """By how much, as a share, a held-out loss has to rise to count."""
+WORSE = 0.01
+"""By how much, as a share, a source's held-out loss has to lie above that of before training."""
 STAIR = 0.08
 """Share of the loss that falls between two epochs where rows are learnt by heart."""
 SPIKE = 10.0
@@ -166,7 +168,7 @@ def _worse_source(told: Told) -> list[Concern]:
     if len(measured) < 2 or measured[0]["step"] != 0:
         return []
     first, last = measured[0]["loss_by_source"], measured[-1]["loss_by_source"]
-    worse = {s: (first[s], last[s]) for s in last if s in first and last[s] > first[s] * (1 + RISEN)}
+    worse = {s: (first[s], last[s]) for s in last if s in first and last[s] > first[s] * (1 + WORSE)}
     if not worse:
         return []
     step, total = measured[-1]["step"], told.config.method not in LIKELIHOOD

@@ -43,7 +43,9 @@ class TrainConfig(BaseModel):
         "best-fit",
         description="Fill sequences of max_length: by samples that do not see each other, by cutting one long text.",
     )
-    batch_size: int = Field(8, ge=1, description="Sequences per process and forward pass; packed ones go one at a time.")
+    batch_size: int = Field(
+        8, ge=1, description="Sequences per process and forward pass; packed ones go one at a time."
+    )
     accumulation: int = Field(
         1, ge=1, description="Forward passes per optimizer step; a step has batch_size x accumulation x processes."
     )
@@ -106,6 +108,11 @@ class TrainConfig(BaseModel):
     @classmethod
     def _packing_was_a_switch(cls, value: Any) -> Any:
         return {True: "best-fit", False: "none", "true": "best-fit", "false": "none"}.get(value, value)
+
+    @field_validator("learning_rate", "max_steps", "eval_steps", "patience", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
 
     @field_validator("rewards", mode="before")
     @classmethod

@@ -110,7 +110,10 @@ def evaluate(
     evaluations = []
     for run_dir in run_dirs:
         run = RunFolder(Path(run_dir).resolve())
-        judged = _Judging(run, asked or Asked(), corpus, progress).judged(baseline=baseline)
+        wanted = asked or Asked()
+        if wanted.lm_eval and len(run_dirs) > 1:  # mixes may differ in their held-out rows
+            wanted = dataclass_replace(wanted, lm_eval=wanted.lm_eval / run.path.name)
+        judged = _Judging(run, wanted, corpus, progress).judged(baseline=baseline)
         run.write("evaluation.json", asdict(judged))
         evaluations.append(judged)
     return EvaluateReport(evaluations)

@@ -280,11 +280,12 @@ def _lost_one(run: RunFolder) -> WinnowError | None:
 
 
 def _settled(run: RunFolder, process: subprocess.Popen[bytes] | None) -> RunStatus:
-    """How it ended; the processes of other machines may still be writing that."""
+    """How it ended; those that were launched may outlive their launcher, or be still writing on another machine."""
     deadline = time.monotonic() + START_SECONDS
-    while Machines.here().rank > 0 and process is not None and process.returncode == 0:
-        written = run.read("status.json")["state"]
-        if written not in ("starting", "running") or time.monotonic() > deadline:
+    while process is not None and time.monotonic() < deadline:
+        elsewhere = Machines.here().rank > 0 and process.returncode == 0
+        unwritten = elsewhere and run.read("status.json").get("state") in ("starting", "running")
+        if not (unwritten or status(run.path).live):
             break
         time.sleep(POLL_SECONDS)
     return status(run.path)

@@ -136,8 +136,8 @@ def _case(case: dict[str, Any], space: str) -> None:
         column_order=["similarity", "source", "question"],
         column_config={
             "similarity": st.column_config.NumberColumn("Cosine", format="%.2f", width=60),
-            "source": st.column_config.TextColumn("Source", width=120),
-            "question": st.column_config.TextColumn("Question", width=420),
+            "source": st.column_config.TextColumn("Source", width=100),
+            "question": st.column_config.TextColumn("Question", width=290),
         },
         alt="Samples of the mix that are nearest to the case",
     )
@@ -148,9 +148,9 @@ def _case(case: dict[str, Any], space: str) -> None:
 def _remedies(corpus: Corpus, run: Path, report: dict[str, Any], rule: str) -> None:
     """Commands: store the neighbours, export the mix with more of them, make new samples from them."""
     st.markdown(f"**More data where {forms.plain(rule)} happens**")
-    name_cell, most_cell, times_cell = st.columns(3)
+    name_cell, most_cell, times_cell = st.columns([2, 1, 1])
     name = name_cell.text_input("Selection", value=f"near-{run.name}-{rule}", key=f"remedy_name_{run.name}_{rule}")
-    most = most_cell.number_input("Samples at most", 1, 100_000, 100, key="remedy_most")
+    most = most_cell.number_input("At most", 1, 100_000, 100, key="remedy_most")
     times = times_cell.number_input("Times each", 2, 100, 3, key="remedy_times", help="In the new mix.")
     name = checked_name("selection", name.strip() or f"near-{run.name}-{rule}")
     words = ["bad-cases", str(run), "--rule", rule, "--select", name, "--most", str(most), "--times", str(times)]

@@ -140,7 +140,7 @@ def _chart(changes: list[Change]) -> Any:
             tooltip=["group", alt.Tooltip("change:Q", format="+.4f"), "verdict"],
         )
     )
-    return alt.layer(zero, bars, dots).properties(height=70 + 24 * len(order))
+    return alt.layer(zero, bars, dots).properties(height=120 + 30 * len(order))
 
 
 def section(compared: RunComparison) -> None:

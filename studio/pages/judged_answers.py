@@ -28,8 +28,8 @@ SHOWN = {
 
 def section(folder: Path, found: Mapping[str, Any]) -> None:
     """Everything about a run's answers, from its files alone."""
-    asked = f"the prompts of {Path(found['prompts_file']).name}" if found["prompts_file"] else "held-out prompts"
-    st.markdown(f"**Answers** to {found['prompts']:,} {'' if found['prompts_file'] else 'of the '}{forms.plain(asked)}")
+    asked = f"prompts in {Path(found['prompts_file']).name}" if found["prompts_file"] else "held-out prompts"
+    st.markdown(f"**Answers** to {found['prompts']:,} of the {forms.plain(asked)}")
     st.dataframe(
         models_table(found),
         hide_index=True,
@@ -194,7 +194,10 @@ def side_by_side(folder: Path) -> None:
     from training.judging.pairwise import read_pairs
     from training.judging.verified import read_scores
 
-    prompts = by_prompt(read_answers(folder), read_scores(folder), read_pairs(folder))
+    scores = read_scores(folder)
+    # Answers of earlier evaluations are kept too; those that the numbers above are about have scores.
+    current = [answer for answer in read_answers(folder) if (answer.id, answer.model) in scores]
+    prompts = by_prompt(current, scores, read_pairs(folder))
     name = folder.name
     search, kind, place, back, forward = st.columns([4, 3, 2, 1, 1], vertical_alignment="bottom")
     words = search.text_input("Search prompts and answers", key=f"answers_search_{name}", placeholder="words")

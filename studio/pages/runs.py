@@ -28,6 +28,8 @@ PREPARING = {
     "starting": "loading libraries, the model and the mix",
     "running": "loading libraries, the model and the mix",
 }
+LONG = 5_000_000
+"""Bytes of events that take about a second to read."""
 RESUMABLE = ("stopped", "died", "failed")
 SAID = {
     "died": "The process is gone without a word. Resume goes on from the last checkpoint.",
@@ -60,14 +62,18 @@ def section(corpus: Corpus) -> None:
 
 def any_live(corpus: Corpus) -> bool:
     """Whether a run trains, or is about to."""
-    folders = run_folders(corpus)
-    return starting(corpus, [folder.name for folder in folders]) or any(is_live(corpus, f) for f in folders[:20])
+    from training.runs.run_folder import status
+
+    trains = any(job.state == "running" and job.argv[0] == "train" for job in jobs.jobs(corpus.path))
+    return trains or any(status(folder).live for folder in run_folders(corpus))
 
 
 def follow(corpus: Corpus, folder: Path) -> None:
-    """Draw a run; while it is live, again every two seconds."""
+    """Draw a run; while it is live, again every two seconds, or less often where there is much to read."""
     live = is_live(corpus, folder)
-    st.fragment(_run, run_every=2 if live else None)(corpus, folder, live)
+    told = folder / "events.jsonl"
+    every = 2 if not told.exists() or told.stat().st_size < LONG else 10
+    st.fragment(_run, run_every=every if live else None)(corpus, folder, live)
 
 
 def starting(corpus: Corpus, names: list[str]) -> bool:
@@ -209,4 +215,11 @@ def resume_command(folder: Path) -> list[str]:
     words = ["train", mix, "--base-model", config.base_model, "--method", config.method, "--adapter", config.adapter]
     own = {"base_model", "method", "adapter"}
     changed = config.model_dump(mode="json", exclude_defaults=True, exclude=own)
-    return [*words, "--run", folder.name, *(w for k, v in changed.items() for w in ("--set", f"{k}={v}"))]
+    return [*words, "--run", folder.name, *(w for k, v in changed.items() for w in ("--set", f"{k}={_written(v)}"))]
+
+
+def _written(value: object) -> str:
+    """As `--set` takes it: nothing for null, words with commas between them."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)

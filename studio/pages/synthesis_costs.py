@@ -154,7 +154,7 @@ def show_forecast(forecast: dict[str, Any]) -> None:
         total = [forecast[name] for name in ("input_tokens", "output_tokens")]
         known = all(total)
         cells[0].metric("Tokens", f"{sum(t['mean'] for t in total):,.0f}" if known else "unknown", help="In and out")
-    cells[1].metric("Accepted samples", f"{forecast['samples']['mean']:,.0f}", help=interval(forecast["samples"]))
+    cells[1].metric("Accepted", f"{forecast['samples']['mean']:,.0f}", help=interval(forecast["samples"]))
     if each:
         cells[2].metric("Dollars per sample", money(each["mean"]), help=interval(each))
     else:
@@ -170,14 +170,15 @@ def show_forecast(forecast: dict[str, Any]) -> None:
             "step": step["step"],
             "calls": step["calls"],
             "in": step["mean_input_tokens"],
-            "in, 9 of 10": step["p90_input_tokens"],
+            "in 90 %": step["p90_input_tokens"],
             "out": step["mean_output_tokens"],
-            "out, 9 of 10": step["p90_output_tokens"],
+            "out 90 %": step["p90_output_tokens"],
         }
         for step in forecast["steps"]
     ]
-    whole = {
-        name: st.column_config.NumberColumn(format="%.0f") for name in ("in", "in, 9 of 10", "out", "out, 9 of 10")
+    whole = {  # narrow enough that all of them stand beside the form
+        name: st.column_config.NumberColumn(format="%.0f", width=width)
+        for name, width in {"calls": 48, "in": 48, "in 90 %": 66, "out": 48, "out 90 %": 70}.items()
     }
     st.dataframe(rows, hide_index=True, column_config=whole, alt="Tokens of the calls of each step, mean and 90 %")
 

@@ -23,11 +23,11 @@ PROBLEM = "by_hand_problem"
 MADE = "FROM samples WHERE batch = ? AND coalesce(root, id) = id"
 
 
-def accepted(corpus: Corpus, run: str) -> None:
-    """The new samples of a run, one at a time."""
+def accepted(corpus: Corpus, run: str, known: int) -> None:
+    """The new samples of a run, one at a time; of so many accepted ones the corpus had the text already."""
     made = corpus.query(f"SELECT id, parents {MADE} ORDER BY position", run)
     if made.is_empty():
-        st.caption("Nothing was accepted.")
+        st.caption("What was accepted was in the corpus already." if known else "Nothing was accepted.")
         return
     number = st.pagination(made.height, key=f"pairs_{run}_{made.height}") if made.height > 1 else 1
     sample_id, parents = made.row(number - 1)

@@ -69,6 +69,11 @@ class Counts:
     new: int
     """Accepted ones whose text the corpus did not have."""
 
+    @property
+    def known(self) -> int:
+        """Accepted ones whose text the corpus had already."""
+        return self.accepted + self.by_hand - self.new
+
     def steps(self) -> list[tuple[str, int, str]]:
         """Stage, number and kind (seeds, rule or accepted), from the seed samples to the corpus."""
         rules = [(rule, count, "rule") for rule, count in self.rules.items()]
@@ -130,7 +135,7 @@ def section(corpus: Corpus) -> None:
         _calls(corpus, run.run, counted)
     accepted, rejected = st.tabs(["Accepted", "Rejected"])
     with accepted:
-        synthesis_outcomes.accepted(corpus, run.run)
+        synthesis_outcomes.accepted(corpus, run.run, counted.known)
     with rejected:
         synthesis_outcomes.rejected(corpus, run.run, list(counted.rules))
 
@@ -174,8 +179,8 @@ def _calls(corpus: Corpus, run: str, counted: Counts) -> None:
     kept = counted.accepted + counted.by_hand
     numbers[0].metric("New samples", f"{counted.new:,}", help="In the corpus, each with its parents.")
     numbers[1].metric("Acceptance", f"{kept / counted.outcomes:.0%}" if counted.outcomes else "none yet")
-    if known := counted.accepted + counted.by_hand - counted.new:
-        st.caption(f"{known:,} accepted texts were in the corpus already.")
+    if counted.known:
+        st.caption(f"{counted.known:,} accepted texts were in the corpus already.")
     try:
         spent = totals(corpus, run)
     except WinnowError as error:

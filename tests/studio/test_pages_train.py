@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from curation.corpus import Corpus
-from studio.pages import run_about, run_points, run_samples, train_advice, train_form
+from studio.pages import run_about, run_points, run_samples, runs, train_advice, train_form
 from tests.studio.pages import button, command, texts, write_run
 from training.config import TrainConfig
 from training.runs.run_folder import process_start
@@ -175,6 +175,19 @@ def test_preference_diagnostics_are_drawn_where_there_are_some(corpus, open_page
     assert (shown.value, shown.delta) == ("70.0%", "60% to 80%")
     assert "Is it the preference that is learnt?" in texts(app)
     assert "Is it the preference that is learnt?" not in texts(open_page("train", run="first"))
+
+
+def test_the_command_that_goes_on_gives_back_the_config_of_the_run(corpus):
+    from studio.runs import prepared
+
+    folder = write_run(corpus, "odd")
+    own = {"base_model": "models/small", "method": "grpo", "adapter": "lora", "eval_steps": None, "patience": 2}
+    (folder / "config.json").write_text(json.dumps({**own, "rewards": ["final-answer", "length"], "offload": True}))
+    words = runs.resume_command(folder)
+    given = dict(words[place + 1].split("=", 1) for place, word in enumerate(words) if word == "--set")
+    config, run = prepared(corpus.path / "mixes" / "best", "models/small", "grpo", "lora", "odd", given)
+    assert config == TrainConfig.from_file(folder / "config.json")
+    assert run == folder
 
 
 # -------------------------------------------------------------------- curves

@@ -24,7 +24,7 @@ from training.runs.launching import (
     is_launched,
     launch_command,
 )
-from training.runs.run_folder import RunFolder, events, status, stop
+from training.runs.run_folder import RunFolder, events, status
 from training.training import TrainReport, prepare, report, train
 from training.worker import Worker
 
@@ -150,7 +150,7 @@ def test_why_another_process_failed_is_what_the_first_one_tells(mix: Path, confi
 
 
 @pytest.mark.launch
-def test_the_launcher_starts_two_processes_follows_them_and_says_which_one_was_killed(
+def test_the_launcher_says_which_process_was_killed_and_without_it_the_others_stop_with_a_checkpoint(
     mix: Path, config: TrainConfig, uninterrupted: TrainReport, tmp_path: Path
 ) -> None:
     longer = config.model_copy(update={"max_steps": 400})
@@ -165,19 +165,22 @@ def test_the_launcher_starts_two_processes_follows_them_and_says_which_one_was_k
     thread.start()
     wait_for(lambda: status(tmp_path).step >= 4)
     first = status(tmp_path).pid
-    second = next(pid for pid in _children(os.getpid()) if pid != first and "training.worker" in _words(pid)[-2:-1])
+    launchers = {pid for pid in _children(os.getpid()) if "accelerate.commands.launch" in _words(pid)}
+    (second,) = {*_children(os.getpid())} - launchers - {first}
     os.kill(second, signal.SIGKILL)
     thread.join()
     assert "Process 2 of 2 was killed by signal 9 at step" in told[0].message
     assert status(tmp_path).message == told[0].message
     assert not _children(os.getpid())
 
-    stopping = threading.Thread(target=train, args=(mix, longer, tmp_path))
-    stopping.start()
-    wait_for(lambda: status(tmp_path).state == "running")
-    stop(tmp_path)
-    stopping.join()
+    again = threading.Thread(target=train, args=(mix, longer, tmp_path))
+    again.start()
+    wait_for(lambda: status(tmp_path).state == "running" and status(tmp_path).step > 4)
+    (launcher,) = {pid for pid in _children(os.getpid()) if "accelerate.commands.launch" in _words(pid)}
+    os.kill(launcher, signal.SIGKILL)
+    again.join()
     assert report(tmp_path).state == "stopped"
+    assert report(tmp_path).checkpoint is not None
 
 
 def _children(pid: int) -> list[int]:

@@ -115,7 +115,11 @@ def read_results(path: Path) -> dict[str, dict[str, float]]:
     """Task -> metric -> value of a results file of the harness; metrics without the name of their filter."""
     results = json.loads(path.read_text(encoding="utf-8"))["results"]
     return {
-        task: {name.partition(",")[0]: float(value) for name, value in found.items() if isinstance(value, int | float)}
+        task: {
+            name.partition(",")[0]: float(value)
+            for name, value in found.items()
+            if isinstance(value, int | float) and name != "sample_len"
+        }
         for task, found in results.items()
     }
 
