@@ -223,7 +223,7 @@ def translated(what: str, error: ValidationError, known: Iterable[str]) -> Opera
     first = error.errors()[0]
     if not first["loc"] and first["type"] == "value_error":
         return OperatorError(f"{what}: {first['msg'].removeprefix('Value error, ')}.", fix="change what it names")
-    where = ".".join(str(part) for part in first["loc"]) or "parameters"
+    where = str(first["loc"][0]) if first["loc"] else "parameters"
     names = ", ".join(known) or "none"
     if first["type"] == "extra_forbidden":
         message, fix = f"{what} has no parameter {where!r}.", f"choose one of: {names}"

@@ -38,7 +38,8 @@ def common(setup: Setup) -> dict[str, Any]:
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "save_steps": config.save_steps,
-        "save_total_limit": config.checkpoints_kept,
+        # With one, the old checkpoint would be gone before the new one is marked as complete.
+        "save_total_limit": max(2, config.checkpoints_kept),
         "eval_strategy": "no",
         "use_cpu": not cuda,
         "bf16": bf16(),
