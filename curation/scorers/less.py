@@ -199,10 +199,11 @@ def _cosines(gradients: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 def _tokenized(frame: pl.DataFrame, opened: AdapterGradients) -> tuple[list[Tokens], list[str | None]]:
     """The samples that can be measured, in order, and for every one null or the reason why it can't."""
+    from curation.files.called_functions import tools_of
     from curation.language_models.gradients import tokens_of
 
     found = [
-        tokens_of(opened.tokenizer, _turns(row), opened.max_length, _tools(row["tools"]))
+        tokens_of(opened.tokenizer, _turns(row), opened.max_length, tools_of(row["tools"]) or None)
         for row in frame.select(TOLD).iter_rows(named=True)
     ]
     return [f for f in found if not isinstance(f, str)], [f if isinstance(f, str) else None for f in found]
@@ -210,6 +211,7 @@ def _tokenized(frame: pl.DataFrame, opened: AdapterGradients) -> tuple[list[Toke
 
 def _turns(row: dict[str, Any]) -> list[dict[str, Any]]:
     """The turns as training gives them to the chat template: calls as JSON, reasoning under its published name."""
+    from curation.files.called_functions import calls_of
     from curation.files.formats import NAMED
     from curation.sample import TURN_DETAILS
 
@@ -222,20 +224,7 @@ def _turns(row: dict[str, Any]) -> list[dict[str, Any]]:
     for place, turn in enumerate(row["messages"]):
         told: dict[str, Any] = {"role": turn["role"], "content": turn["content"] or ""}
         told |= {"reasoning_content": turn["reasoning"]} if turn["reasoning"] else {}
-        told |= {"tool_calls": _loaded(turn["tool_calls"])} if turn["tool_calls"] else {}
+        told |= {"tool_calls": calls_of(turn["tool_calls"])} if turn["tool_calls"] else {}
         more = details.get(str(place))
         turns.append(told | {name: more[name] for name in NAMED if name in more} if isinstance(more, dict) else told)
     return turns
-
-
-def _tools(text: str | None) -> list[Any] | None:
-    tools = _loaded(text)
-    return (tools if isinstance(tools, list) else [tools]) if tools else None
-
-
-def _loaded(text: str | None) -> Any:
-    """What the JSON says; a text that is none is left for the chat template to refuse."""
-    try:
-        return json.loads(text) if text else None
-    except ValueError:
-        return text

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import WinnowError
+from curation.files.called_functions import calls_of, loaded, tools_of
 
 FORMATS = {
     "unpaired-preference": ("prompt", "completion", "label"),
@@ -159,7 +160,7 @@ def example(row: dict[str, Any], *, default_id: str = "") -> Example:
         messages=tuple(messages),
         answers_from=answers_from,
         rejected=None if rejected is None else tuple(rejected),
-        tools=_tools(row.get("tools")),
+        tools=tuple(tools_of(row.get("tools"))) or None,
         label=bool(row["label"]) if row.get("label") is not None else None,
         stage=_stage(row),
         checks={name: row[name] for name in CHECKS if row.get(name)},
@@ -192,7 +193,7 @@ def _turns(row: dict[str, Any]) -> tuple[list[dict[str, Any]], int, list[dict[st
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in message.items() if value is not None}
     if kept.get("tool_calls"):
-        kept["tool_calls"] = _calls(kept["tool_calls"])
+        kept["tool_calls"] = calls_of(kept["tool_calls"])
     if isinstance(kept.get("reasoning"), str):
         # `reasoning_content` is what the published chat templates read.
         kept["reasoning_content"] = kept.pop("reasoning")
@@ -206,8 +207,8 @@ def _sharegpt(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _sharegpt_turn(turn: dict[str, Any]) -> dict[str, Any]:
     role = _SHAREGPT_ROLES.get(turn["from"], turn["from"])
-    if turn["from"] == "function_call" and not isinstance(_loaded(turn["value"]), str):
-        return {"role": role, "content": "", "tool_calls": _calls(turn["value"])}
+    if turn["from"] == "function_call" and not isinstance(loaded(turn["value"]), str):
+        return {"role": role, "content": "", "tool_calls": calls_of(turn["value"])}
     return {"role": role, "content": turn["value"]}
 
 
@@ -218,41 +219,6 @@ def _alpaca(row: dict[str, Any]) -> list[dict[str, Any]]:
     # As ingestion joins them: a mix reads the same in every format.
     question = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
     return [*messages, {"role": "user", "content": question}, {"role": "assistant", "content": row["output"]}]
-
-
-def _tools(tools: Any) -> tuple[dict[str, Any], ...] | None:
-    tools = _loaded(tools) if isinstance(tools, str) else tools
-    if not tools:
-        return None
-    return tuple(_function(tool) for tool in (tools if isinstance(tools, list) else [tools]))
-
-
-def _calls(calls: Any) -> Any:
-    """Tool calls as published chat templates take them: a list of functions whose arguments are an object."""
-    calls = _loaded(calls) if isinstance(calls, str) else calls
-    if not isinstance(calls, list | dict):
-        return calls
-    named = [_function(call) for call in (calls if isinstance(calls, list) else [calls])]
-    for call in named:
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-            call["function"] = {**function, "arguments": _loaded(function["arguments"])}
-    return named
-
-
-def _function(tool: Any) -> Any:
-    """A tool or call under `function`, where it is written without."""
-    if isinstance(tool, dict) and "name" in tool and "function" not in tool and "type" not in tool:
-        return {"type": "function", "function": tool}
-    return dict(tool) if isinstance(tool, dict) else tool
-
-
-def _loaded(text: str) -> Any:
-    """What the JSON says; a text that is none is left for the chat template to refuse."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _sha256(path: Path) -> str | None:

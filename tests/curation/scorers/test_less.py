@@ -12,11 +12,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from curation.errors import WinnowError
+from curation.files.called_functions import tools_of
 from curation.files.formats import as_messages
 from curation.language_models.causal_lm import load
 from curation.language_models.gradients import AdapterGradients, Projection, checkpoints_of, preconditioned, tokens_of
 from curation.sample import TURN_DETAILS, Message, Sample, to_frame
-from curation.scorers.less import Less, _tools, _turns
+from curation.scorers.less import Less, _turns
 from curation.scoring import score
 from tests.curation.samples import corpus_of, pair
 from tests.data import shared
@@ -212,7 +213,7 @@ def test_turns_are_those_that_training_reads() -> None:
     trained = example(as_messages(sample))
     [row] = to_frame([sample]).rows(named=True)
     assert _turns(row) == list(trained.messages)
-    assert _tools(row["tools"]) == list(trained.tools or ())
+    assert tools_of(row["tools"]) == list(trained.tools or ()) == [{"type": "function", "function": {"name": "add"}}]
 
 
 @pytest.mark.parametrize(
