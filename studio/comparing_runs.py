@@ -25,6 +25,7 @@ def compare_runs(runs: tuple[Path, ...], against: str, as_json: bool) -> None:
 def show_runs(report: Any) -> None:
     """Tables: the runs, what differs, what rose and fell."""
     from studio.printing import as_dict, print_table
+    from training.judging.seesaw import by_chance
 
     told = as_dict(report)
     columns = ["name", "state", "steps", "rows", "tokens", "seconds", "train_loss", "held_out_before", "held_out"]
@@ -39,6 +40,9 @@ def show_runs(report: Any) -> None:
         print_table([change_row(change) for change in changes])
         for reason in dict.fromkeys(change["reason"] for change in changes if change["reason"]):
             click.echo(f"no interval: {reason}")
+        chance = by_chance(report.seesaw[name])
+        if chance:
+            click.echo(chance)
     if told["answers"]:
         click.echo(f"\n{len(told['answers'])} prompts are answered by more than one; --json and the studio show them")
     for note in told["notes"]:
@@ -61,11 +65,16 @@ def data_rows(told: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def group_name(kind: str, name: str) -> str:
+    """What a group is called in tables and charts."""
+    return name if kind in ("all", "source") else f"{kind}: {name}"
+
+
 def change_row(change: dict[str, Any]) -> dict[str, Any]:
     """A line of the seesaw table."""
     low, high = change["low"], change["high"]
     return {
-        "group": change["name"] if change["kind"] in ("all", "source") else f"{change['kind']}: {change['name']}",
+        "group": group_name(change["kind"], change["name"]),
         "metric": change["metric"],
         "examples": change["examples"],
         "before": change["before"],
@@ -84,7 +93,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--model", type=click.Choice(("trained", "base", "random")), default="trained", show_default=True)
 @click.option("--embedding", help="Of the corpus, for the nearest samples; by wording if not given")
-@click.option("--neighbours", type=click.IntRange(min=1), default=5, show_default=True, help="Samples for each case")
+@click.option("--neighbours", type=click.IntRange(min=1), show_default="5", help="Samples for each case")
 @click.option("--judge", metavar="SPEC", help="Chat model that looks for claims that the reference contradicts")
 @click.option("--rule", "rules", multiple=True, metavar="RULE", help="With --select: only near the cases of this rule")
 @click.option("--select", "selection", metavar="NAME", help="Store the nearest samples, and a recipe with more of them")
@@ -95,7 +104,7 @@ def bad_cases(
     run: Path,
     model: str,
     embedding: str | None,
-    neighbours: int,
+    neighbours: int | None,
     judge: str | None,
     rules: tuple[str, ...],
     selection: str | None,
@@ -109,26 +118,27 @@ def bad_cases(
     from curation.corpus import Corpus
     from curation.errors import CorpusError
     from studio.runs import corpus_of
+    from training.judging.bad_cases import NEIGHBOURS, kept_bad_cases
     from training.judging.bad_cases import bad_cases as verb
     from training.judging.remedies import store_neighbours
 
     corpus = corpus_of(run)
-    given: dict[str, Any] = {
-        "model": model,
-        "embedding": embedding,
-        "corpus_folder": corpus,
-        "neighbours": neighbours,
-        "judge": judge,
-    }
+    given: dict[str, Any] = {"model": model, "embedding": embedding, "judge": judge}
+
+    def found(progress: Any) -> Any:
+        near = neighbours or NEIGHBOURS
+        return verb(run, corpus_folder=corpus, neighbours=near, progress=progress, **given)
+
     if selection is None:
-        perform(corpus, as_json, lambda progress: verb(run, progress=progress, **given), show_cases)
+        perform(corpus, as_json, found, show_cases)
         return
     if corpus is None:
         raise CorpusError(f"The run {run} lies in no corpus that could store a selection.", fix="leave --select out")
     chosen = Corpus(corpus)
 
     def stored(progress: Any) -> Any:
-        report = asdict(verb(run, progress=progress, **given))
+        # What has been found already is taken as it is: to judge again would cost, and could forget what a judge said.
+        report = kept_bad_cases(run, neighbours=neighbours, **given) or asdict(found(progress))
         return store_neighbours(chosen, report, selection, rules=rules, most=most, times=times)
 
     perform(corpus, as_json, stored, show_remedy(corpus))

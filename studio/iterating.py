@@ -13,6 +13,13 @@ from studio.tuning import ADAPTERS
 REWARDS = ("final-answer", "code-tests", "format", "length", "no-repetition")
 """As in `training.rewards`, which would have to be imported for help alone; a test holds them equal."""
 
+ELSEWHERE = {
+    "rewards": "give --rewards, or --judge",
+    "method": "leave it out: every round trains by dpo",
+    "loss_on": "leave it out: dpo compares whole answers",
+}
+"""Fields of the training config that this command does not read -> what to do instead."""
+
 
 @click.command("iterate-dpo")
 @click.argument("prompts", type=click.Path(path_type=Path), metavar="CORPUS|MIX")
@@ -47,6 +54,7 @@ def iterate_dpo(
     preferred to the worst. It ends when the held-out preference accuracy no longer rises. The same command goes on
     where one was stopped.
     """
+    from curation.errors import OperatorError
     from studio.runs import corpus_of, training_config
     from training.iterating import JudgeRater, Plan, VerifiedRater
     from training.iterating import iterate_dpo as verb
@@ -56,7 +64,10 @@ def iterate_dpo(
     home = corpus or mix
     rater: JudgeRater | VerifiedRater
     rater = JudgeRater(judge, home) if judge else VerifiedRater(tuple(word.strip() for word in rewards.split(",")))
-    fields = {"method": "dpo", "adapter": adapter, "eval_steps": None, **pairs(settings, "--set")}
+    given = pairs(settings, "--set")
+    if other := next((name for name in ELSEWHERE if name in given), None):
+        raise OperatorError(f"--set {other} would not be read here.", fix=ELSEWHERE[other])
+    fields = {"adapter": adapter, "eval_steps": None, **given, "method": "dpo"}
     config = training_config(corpus, mix, base_model, fields)
     plan = Plan(mix.resolve(), config, name, home / "runs", home / "mixes", rater, rounds, patience, most)
     perform(corpus, as_json, lambda progress: verb(plan, progress=progress), show_rounds)

@@ -72,6 +72,9 @@ def _show_answers(found: Mapping[str, Any]) -> None:
     print_table(answers_rows(found))
     for rate in found["win_rates"]:
         click.echo(win_rate_line(rate))
+    for key, why in (("too_long", "too long for the model"), ("refused", "refused by the chat template")):
+        if found.get(key):
+            click.echo(f"prompts {why}: {found[key]:,}")
     if not found["win_rates"] and found["judge"]:
         click.echo(f"no win rate: {found['judge_reason']}")
 
@@ -111,8 +114,9 @@ def win_rate_line(rate: Mapping[str, Any]) -> str:
 def _show_lm_eval(found: Mapping[str, Any]) -> None:
     from studio.printing import print_table
 
-    click.echo(f"lm-eval tasks of {found['rows']:,} rows in {found['folder']}; run on the trained model by:")
-    click.echo(found["command"])
+    if found["command"]:
+        click.echo(f"lm-eval tasks of {found['rows']:,} rows in {found['folder']}; run on the trained model by:")
+        click.echo(found["command"])
     if found["results"]:
         rows: Sequence[dict[str, Any]] = [{"task": task, **values} for task, values in found["results"].items()]
         for row in rows:

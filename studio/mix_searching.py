@@ -9,6 +9,7 @@ import click
 
 from studio.performing import JSON, SETTINGS, pairs, perform
 from studio.tuning import ADAPTERS
+from training.mix_search.design import in_words
 
 FOLDER = "searches"
 """Of a corpus: where searches lie."""
@@ -18,7 +19,7 @@ FOLDER = "searches"
 @click.argument("mix", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="What to call the search")
 @click.option("--over", type=click.Choice(("sizes", "weights")), default="sizes", show_default=True)
-@click.option("--runs", type=click.IntRange(min=2), help="Sizes or mixes: 4 sizes, or twice the sources + 2")
+@click.option("--runs", type=click.IntRange(min=2), help="Sizes (4 or more), or mixes (2 x sources + 2)")
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Runs of each size or mix")
 @click.option("--smallest", type=float, default=1 / 16, show_default=True, help="sizes: share of the mix to begin with")
 @click.option("--share", type=float, default=0.5, show_default=True, help="weights: text of a run, of the mix's text")
@@ -82,14 +83,9 @@ def show_search(report: Any) -> None:
 
 def trial_row(trial: dict[str, Any]) -> dict[str, Any]:
     """A run of a search as a row of its table."""
-    what = trial["share"] if trial["weights"] is None else mixed(trial["weights"])
+    what = trial["share"] if trial["weights"] is None else in_words(trial["weights"])
     kept = {key: trial[key] for key in ("rows", "tokens", "base", "loss", "seconds")}
     return {"size" if trial["weights"] is None else "weights": what, **kept, "run": trial["name"]}
-
-
-def mixed(weights: dict[str, float]) -> str:
-    """Weights in words."""
-    return ", ".join(f"{name} {share:.0%}" for name, share in weights.items())
 
 
 def findings(told: dict[str, Any]) -> list[str]:
@@ -129,12 +125,13 @@ def _weights(fitted: dict[str, Any], recipe: dict[str, Any] | None) -> list[str]
     proven = "" if low > 0 or high < 0 else "; not proven: the interval crosses 0"
     lines = [
         f"the mix as it is: {natural['loss']:.4f} ({_interval(natural['interval'])})",
-        f"predicted best: {mixed(best['weights'])}: {best['loss']:.4f} ({_interval(best['interval'])}), "
+        f"predicted best: {in_words(best['weights'])}: {best['loss']:.4f} ({_interval(best['interval'])}), "
         f"{best['gain']:.4f} lower ({_interval(best['gain_interval'])}){proven}",
-        f"the weights explain {fitted['explained']:.0%} of what runs left out reach",
+        f"the weights explain {fitted['explained']:.0%} of what mixes left out reach",
     ]
     if recipe:
         lines.append(f"its rows at most: {', '.join(f'{name} {n:,}' for name, n in recipe['largest'].items())}")
+        lines += [f"no recipe: {recipe['reason']}"] if recipe.get("reason") else []
     return lines
 
 

@@ -51,9 +51,11 @@ def train(
 
 
 def show_training(report: Any) -> None:
-    """What a run did, and what looks wrong with it."""
+    """What a run did, what should be known of it, and what looks wrong with it."""
     names = ["state", "steps", "rows", "tokens", "train_loss", "seconds", "tokens_per_second"]
     facts("{r.run}", *names, *(["launch"] if report.launch else []))(report)
+    for text in report.notes:
+        click.echo(f"note: {text}", err=True)
     for text in report.warnings:
         click.echo(f"warning: {text}", err=True)
 

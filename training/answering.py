@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curation.progress import Progress
 from training.data.encoding import Encoder
-from training.data.mix_folder import MixFolder
+from training.data.mix_folder import Example, MixFolder
 from training.judging import answers as kept
 from training.judging import generation, pairwise, verified
 from training.judging.answers import MODELS, Answer, AnswerBook, Prompt
@@ -83,6 +83,8 @@ class AnswersReport:
     win_rates: list[WinRate]
     judge_reason: str | None
     """Why there are no win rates."""
+    refused: int = 0
+    """Prompts that the chat template refuses; they are not asked."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ class Answering:
     tokenizer: Any
     settings: str
     too_long: int
+    refused: int
     book: AnswerBook
     weights: dict[str, str] = field(default_factory=dict)
     found: dict[str, list[Answer]] = field(default_factory=dict)
@@ -153,25 +156,42 @@ def answering(
         WinnowError: the file of prompts can't be read.
     """
     if asked.prompts:
-        prompts = kept.prompts_in(asked.prompts, asked.answers)
+        prompts = [_prepared(prompt, encoder) for prompt in kept.prompts_in(asked.prompts, asked.answers)]
     else:
         prompts = kept.held_out_prompts(mix, asked.answers or ANSWERS_FOR_A_JUDGE, encoder.prepared)
         prompts = [_with_metadata(prompt, facts.get(prompt.id)) for prompt in prompts]
     tokenizer = encoder.tokenizer
-    encoded = [generation.prompt_ids(tokenizer, prompt.messages) for prompt in prompts]
+    encoded = [_ids(tokenizer, prompt) for prompt in prompts]
     room = (window or 1 << 30) - generation.FEWEST_NEW
-    fitting = [i for i, ids in enumerate(encoded) if len(ids) <= room]
+    asked_of = [(prompt, ids) for prompt, ids in zip(prompts, encoded, strict=True) if ids and len(ids) <= room]
+    refused = sum(not ids for ids in encoded)
     how = {"most_tokens": asked.most_tokens, "dtype": dtype, "template": str(tokenizer.chat_template)}
     return Answering(
-        run, asked, [prompts[i] for i in fitting], [encoded[i] for i in fitting], tokenizer,
+        run, asked, [prompt for prompt, _ in asked_of], [ids for _, ids in asked_of], tokenizer,
         hashlib.sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:12],
-        len(prompts) - len(fitting), AnswerBook(run.path, _neighbours(run)),
+        len(prompts) - len(asked_of) - refused, refused, AnswerBook(run.path, _neighbours(run)),
     )  # fmt: skip
 
 
 def _with_metadata(prompt: Prompt, facts: Facts | None) -> Prompt:
-    metadata = facts.metadata if facts else prompt.metadata
-    return Prompt(prompt.id, prompt.source, prompt.messages, prompt.reference, metadata)
+    """What the row brings along to check an answer by counts before what the corpus knows."""
+    return replace(prompt, metadata={**facts.metadata, **prompt.metadata}) if facts else prompt
+
+
+def _prepared(prompt: Prompt, encoder: Encoder) -> Prompt:
+    """The prompt as the chat template takes it, as held-out rows are."""
+    ready = encoder.prepared(Example(prompt.id, prompt.source, prompt.messages))
+    return replace(prompt, messages=ready.messages)
+
+
+def _ids(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """Token ids of the prompt; none where the template refuses it."""
+    from jinja2.exceptions import TemplateError
+
+    try:
+        return generation.prompt_ids(tokenizer, prompt.messages)
+    except (TemplateError, TypeError, ValueError):
+        return []
 
 
 def _neighbours(run: RunFolder) -> list[Path]:
@@ -220,6 +240,7 @@ def report(done: Answering, calls: Path, progress: Progress) -> AnswersReport:
         judge=judge,
         win_rates=rates,
         judge_reason=no_judge,
+        refused=done.refused,
     )
 
 
@@ -231,7 +252,8 @@ def _win_rates(done: Answering, calls: Path) -> tuple[str | None, list[WinRate],
         rows = [row for name in others for row in pairwise.judged(trained, done.found[name], judge, calls=calls)]
         pairwise.keep_pairs(done.run.path, rows)
     else:
-        rows = _still_true(done, pairwise.read_pairs(done.run.path))
+        before = pairwise.read_pairs(done.run.path)
+        rows = [row for name in others for row in _still_true(done, before, name)]
         judge = str(rows[0]["judge"]) if rows else None
     if not rows:
         return judge, [], "no judge was asked for" if judge is None else "there is no pair to judge"
@@ -242,13 +264,10 @@ def _win_rates(done: Answering, calls: Path) -> tuple[str | None, list[WinRate],
     )
 
 
-def _still_true(done: Answering, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Judged pairs that are about these prompts and these weights; none unless all prompts are among them."""
-    mine = done.weights["trained"]
-    current = [r for r in rows if r["weights"] == [mine, done.weights.get(r["against"])]]
-    ids = {prompt.id for prompt in done.prompts}
-    current = [r for r in current if r["id"] in ids]
-    return current if ids and {r["id"] for r in current} == ids else []
+def _still_true(done: Answering, rows: Sequence[dict[str, Any]], against: str) -> list[dict[str, Any]]:
+    """Judged pairs that are about these very answers; none unless all prompts are among them."""
+    current = pairwise.still_true(rows, done.found, against)
+    return current if {r["id"] for r in current} == {prompt.id for prompt in done.prompts} else []
 
 
 def _lengths(model: str, answers: Sequence[Answer]) -> Lengths:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -11,8 +11,11 @@ from typing import Any
 from curation.errors import WinnowError
 from training.data.mix_folder import NO_SOURCE, MixFolder
 from training.judging.answers import read_answers
+from training.judging.bad_cases import arm_of
 from training.judging.seesaw import Change, groups_of, measured, seesaw
 from training.runs.run_folder import EventReader, RunFolder, status
+
+Events = Sequence[Mapping[str, Any]]
 
 BASE = "base"
 ONLY = 20
@@ -135,18 +138,19 @@ def compare_runs(run_dirs: Sequence[Path | str], *, against: str = BASE) -> RunC
     if against not in (BASE, *names):
         raise WinnowError(f"{against!r} is none of the runs.", fix=f"give --against base, {', '.join(names)}")
     named = dict(zip(names, folders, strict=True))
+    # Read once: the events of a long run are megabytes.
+    told = {name: EventReader(RunFolder(folder)).new() for name, folder in named.items()}
     data, overlaps = _data(named)
-    curves = [point for name, folder in named.items() for point in _points(name, folder)]
-    seesaws = {name: _changes(folder, named, against) for name, folder in named.items() if name != against}
+    curves = [point for name in named for point in _points(name, told[name])]
     return RunComparison(
-        runs=[_side(name, folder, curves) for name, folder in named.items()],
+        runs=[_side(name, folder, curves, told[name]) for name, folder in named.items()],
         curves=curves,
-        settings=_settings(named),
+        settings=_settings(named, told),
         data=data,
         overlaps=overlaps,
         answers=_answers(named),
         against=against,
-        seesaw=seesaws,
+        seesaw=_seesaws(named, told, against),
         notes=_notes(named, data),
     )
 
@@ -156,12 +160,12 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [f.name if plain.count(f.name) == 1 else f"{f.parent.name}/{f.name}" for f in folders]
 
 
-def _side(name: str, folder: Path, curves: Sequence[Point]) -> RunSide:
+def _side(name: str, folder: Path, curves: Sequence[Point], told: Events) -> RunSide:
     now = status(folder)
     own = [point for point in curves if point.run == name]
     losses = [point.loss for point in own if point.source is None]
     held_out = {point.step: point.loss for point in own if point.source == "all"}
-    data = _last_event(folder, "data")
+    data = _last_event(told, "data")
     return RunSide(
         name=name,
         run=str(folder),
@@ -176,15 +180,15 @@ def _side(name: str, folder: Path, curves: Sequence[Point]) -> RunSide:
     )
 
 
-def _last_event(folder: Path, kind: str) -> dict[str, Any]:
-    return next((e for e in reversed(EventReader(RunFolder(folder)).new()) if e["type"] == kind), {})
+def _last_event(told: Events, kind: str) -> Mapping[str, Any]:
+    return next((event for event in reversed(told) if event["type"] == kind), {})
 
 
-def _points(name: str, folder: Path) -> list[Point]:
+def _points(name: str, told: Events) -> list[Point]:
     """The curves of a run; of a step that was made twice, after a kill, the later one counts."""
     found: dict[tuple[str | None, int], Point] = {}
     before, last = (0.0, 0), (0.0, 0)
-    for event in EventReader(RunFolder(folder)).new():
+    for event in told:
         if event["type"] == "train_begin":
             before, last = (before[0] + last[0], before[1] + last[1]), (0.0, 0)
         elif event["type"] == "log" and event.get("loss") is not None:
@@ -198,7 +202,7 @@ def _points(name: str, folder: Path) -> list[Point]:
     return sorted(found.values(), key=lambda point: (point.source is not None, point.source or "", point.step))
 
 
-def _settings(named: dict[str, Path]) -> list[Setting]:
+def _settings(named: dict[str, Path], told: Mapping[str, Events]) -> list[Setting]:
     from training.config import TrainConfig
 
     configs = {}
@@ -206,7 +210,7 @@ def _settings(named: dict[str, Path]) -> list[Setting]:
         # A run that was begun before a field was there had its default.
         configs[name] = TrainConfig.checked(RunFolder(folder).read("config.json")).model_dump(mode="json")
         # The rate that was used, where the config left it open.
-        plan = _last_event(folder, "plan")
+        plan = _last_event(told[name], "plan")
         configs[name] |= {"learning_rate": plan["learning_rate"]} if "learning_rate" in plan else {}
     fields = next(iter(configs.values()))
     found = [Setting(field, {name: config[field] for name, config in configs.items()}) for field in fields]
@@ -232,8 +236,7 @@ def _data(named: dict[str, Path]) -> tuple[list[DataSide], list[Overlap]]:
 def _rows(folder: Path) -> tuple[dict[str, tuple[str, str]] | None, str | None]:
     """Id -> source and question of the rows that a run was trained on, or why they are not known."""
     run = RunFolder(folder)
-    data, config = run.read("data.json"), run.read("config.json")
-    arm = "random" if config.get("arm") == "random" else "train"
+    data, arm = run.read("data.json"), arm_of(run)
     mix = MixFolder(Path(data.get("mix", "")))
     if not mix.has(arm):
         return None, f"the mix is gone: {mix.path}"
@@ -272,10 +275,15 @@ def _answers(named: dict[str, Path]) -> list[Answered]:
     return [row for row in found.values() if len(row.answers) > 1]
 
 
-def _changes(folder: Path, named: dict[str, Path], against: str) -> list[Change]:
-    after = measured(folder)
-    before = measured(folder, BASE) if against == BASE else measured(named[against])
-    return seesaw(before, after, groups_of(folder, after))
+def _seesaws(named: dict[str, Path], told: Mapping[str, Events], against: str) -> dict[str, list[Change]]:
+    one = None if against == BASE else measured(named[against], told=told[against])
+    found = {}
+    for name, folder in named.items():
+        if name != against:
+            after = measured(folder, told=told[name])
+            before = one or measured(folder, BASE, told[name])
+            found[name] = seesaw(before, after, groups_of(folder, after))
+    return found
 
 
 def _notes(named: dict[str, Path], data: Sequence[DataSide]) -> list[str]:

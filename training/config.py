@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from curation.errors import WinnowError
 from curation.operators import translated
-from training.rates import suggested
+from training.rates import BETAS, held, suggested
+
+BASE_UNCHANGED = ("lora", "qlora", "prompt", "prefix", "p-tuning")
+"""Adapters beside a base whose own weights stay as they are, and so need no float32."""
 
 
 class TrainConfig(BaseModel):
@@ -41,10 +44,11 @@ class TrainConfig(BaseModel):
     max_length: int = Field(1024, ge=8, description="Tokens of the longest sample; what is longer is cut and counted.")
     packing: Literal["none", "wrapped", "best-fit"] = Field(
         "best-fit",
-        description="Fill sequences of max_length: by samples that do not see each other, by cutting one long text.",
+        description="sft, pretrain: fill sequences of max_length by samples that do not see each other (best-fit), or "
+        "by cutting one long text (wrapped).",
     )
     batch_size: int = Field(
-        8, ge=1, description="Sequences per process and forward pass; packed ones go one at a time."
+        8, ge=1, description="Sequences per process and forward pass; with best-fit one at a time, and as many passes."
     )
     accumulation: int = Field(
         1, ge=1, description="Forward passes per optimizer step; a step has batch_size x accumulation x processes."
@@ -63,33 +67,44 @@ class TrainConfig(BaseModel):
         "auto", description="Compute activations twice to save memory; auto: on a GPU from a billion parameters."
     )
     loss_on: Literal["assistant", "last", "all"] = Field(
-        "assistant", description="What carries loss: every assistant turn, the last one, or the whole text."
+        "assistant", description="sft: what carries loss: every assistant turn, the last one, or the whole text."
     )
     reasoning: Literal["keep", "drop"] = Field(
         "keep", description="Whether reasoning before an answer is trained on or left out."
     )
     order: Literal["shuffled", "mix", "staged", "related"] = Field(
         "shuffled",
-        description="Order of samples: by the seed, as in the mix's file, stage by stage, or similar ones together.",
+        description="sft, pretrain: by the seed, as in the mix's file, stage by stage, or similar samples together.",
     )
     replay: float = Field(0.0, ge=0, lt=1, description="staged: share of each later stage that repeats earlier ones.")
     preference_loss: Literal[
         "sigmoid", "sigmoid_norm", "ipo", "hinge", "robust", "apo_zero", "apo_down", "dpo-positive"
     ] = Field("sigmoid", description="dpo: the loss, as TRL names it.")
-    beta: float = Field(0.1, gt=0, description="How strongly the model is held to the base model.")
+    beta: float | None = Field(
+        None,
+        gt=0,
+        description="dpo, kto, grpo: how strongly the model is held to the base; orpo: weight of the preference; "
+        "simpo: scale of the margin. Empty chooses one by method.",
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="robust: share of pairs thought to be swapped.")
     sft_weight: float = Field(0.0, ge=0, description="dpo: weight of imitating chosen answers beside the preference.")
-    reward_margin: float = Field(0.5, ge=0, description="simpo: by how much chosen should be ahead (gamma).")
+    reward_margin: float = Field(
+        1.0, ge=0, description="simpo: by how much chosen should be ahead, times beta (gamma; the paper: half of beta)."
+    )
     rewards: tuple[str, ...] = Field(("final-answer",), description="grpo: what is verified in a written answer.")
     answers_per_prompt: int = Field(8, ge=2, description="grpo: answers that are written to each prompt and compared.")
     max_answer_tokens: int = Field(256, ge=1, description="Longest answer that is written while training.")
     temperature: float = Field(1.0, gt=0, description="grpo: how freely answers are drawn.")
     seed: int = Field(0, ge=0, description="Seed of adapter weights, dropout and the order of samples.")
     save_steps: int = Field(100, ge=1, description="Steps between checkpoints.")
-    checkpoints_kept: int = Field(2, ge=1, description="Checkpoints that stay; `less` wants one for each epoch.")
+    checkpoints_kept: int = Field(
+        2, ge=1, description="Checkpoints that stay (1: two); `less` wants one for each epoch."
+    )
     eval_steps: int | None = Field(50, ge=1, description="Steps between held-out losses; empty: only before and after.")
     patience: int | None = Field(
-        None, ge=1, description="Stop after so many held-out losses without a better one; the best weights are kept."
+        None,
+        ge=1,
+        description="Stop after so many held-out losses (eval_steps) without a better one; the best weights are kept.",
     )
     sample_answers: int = Field(3, ge=0, description="Held-out prompts that are answered at every held-out loss.")
     logging_steps: int = Field(1, ge=1, description="Steps per logged loss, which is their mean by tokens.")
@@ -107,9 +122,11 @@ class TrainConfig(BaseModel):
     @field_validator("packing", mode="before")
     @classmethod
     def _packing_was_a_switch(cls, value: Any) -> Any:
+        if not isinstance(value, bool | str):
+            return value
         return {True: "best-fit", False: "none", "true": "best-fit", "false": "none"}.get(value, value)
 
-    @field_validator("learning_rate", "max_steps", "eval_steps", "patience", mode="before")
+    @field_validator("learning_rate", "beta", "max_steps", "eval_steps", "patience", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -150,8 +167,18 @@ class TrainConfig(BaseModel):
         """Every field, defaults included, as `from_file` reads it."""
         return self.model_dump_json(indent=2)
 
+    def deciding(self) -> dict[str, Any]:
+        """The fields as JSON, with the beta that is used: a run that was begun under another default goes on."""
+        fields = self.model_dump(mode="json")
+        fields["beta"] = self.strength()[0] if self.method in BETAS else None
+        return fields if self.method == "simpo" else {name: fields[name] for name in fields if name != "reward_margin"}
+
     def rate(self, parameters: int) -> tuple[float, str]:
         """The learning rate for a model with this many parameters, and why it is that."""
         if self.learning_rate is not None:
             return self.learning_rate, "given in the config"
         return suggested(self.method, self.adapter, parameters)
+
+    def strength(self) -> tuple[float, str]:
+        """The beta of a method that reads one, and why it is that."""
+        return held(self.method, self.preference_loss) if self.beta is None else (self.beta, "given in the config")

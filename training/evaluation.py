@@ -8,7 +8,6 @@ samples do by construction: a mix chosen for something else needs a judge or a b
 from __future__ import annotations
 
 import gc
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,11 +23,13 @@ from training.config import TrainConfig
 from training.data.encoding import Encoder
 from training.data.mix_folder import MixFolder
 from training.judging import lm_eval
+from training.judging.answers import replace_lines
 from training.judging.comparison import Preference, SourceRow, preference, rows_by_source, source_row, verdict
 from training.judging.facts import Facts, keep_facts, read_facts
 from training.judging.groups import groups
 from training.judging.held_out import HeldOutSet, held_out_set
 from training.judging.lm_eval import LmEval
+from training.judging.seesaw import LOSSES
 from training.runs.run_folder import RunFolder, events, status
 from training.training import train
 
@@ -39,8 +40,6 @@ Losses = tuple["np.ndarray", "np.ndarray"]
 """Per held-out row the loss of its answer (chosen), and of the rejected one where there is one."""
 
 NO_ANSWERS = "a model that judges answers writes none: its accuracy on held-out pairs is among the run's curves"
-LOSSES_FILE = "held_out_losses.jsonl"
-"""In a run: per held-out row its answer tokens and its summed loss (nats) by model."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ class RunEvaluation:
     answers: AnswersReport | dict[str, Any] | None = None
     """What the models write; null where it was not asked. As a dict it was found by an earlier evaluation."""
     answers_reason: str | None = None
-    lm_eval: LmEval | None = None
+    lm_eval: LmEval | dict[str, Any] | None = None
+    """What the harness found; null where it was not asked. As a dict it was found by an earlier evaluation."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,12 @@ def evaluate(
         wanted = asked or Asked()
         if wanted.lm_eval and len(run_dirs) > 1:  # mixes may differ in their held-out rows
             wanted = dataclass_replace(wanted, lm_eval=wanted.lm_eval / run.path.name)
-        judged = _Judging(run, wanted, corpus, progress).judged(baseline=baseline)
-        run.write("evaluation.json", asdict(judged))
+        judging = _Judging(run, wanted, corpus, progress)
+        judged = judging.judged(baseline=baseline)
+        run.write("evaluation.json", asdict(judged))  # the harness may take hours, and fail
+        if wanted.lm_eval and judged.reason != NO_ANSWERS:
+            judged = dataclass_replace(judged, lm_eval=judging.lm_eval(wanted.lm_eval))
+            run.write("evaluation.json", asdict(judged))
         evaluations.append(judged)
     return EvaluateReport(evaluations)
 
@@ -136,6 +140,7 @@ class _Judging:
 
         if method_named(self.config.method).learns_a_judge:
             return _report(self.run, self.config, None, None, reason=NO_ANSWERS)
+        baseline = baseline or _has_random_arm(self.run, self.mix)
         no_random = _no_baseline(self.config, self.mix, baseline=baseline)
         random_run = None
         if no_random is None and (self.mix.has("eval") or self.asked.wants_answers):
@@ -150,7 +155,7 @@ class _Judging:
             self.run, self.config, held_out, random_run, **_of_losses(self.mix, held_out, losses, facts, no_random)
         )
         _keep_losses(self.run, held_out, losses)
-        return dataclass_replace(found, **self._of_answers(answered), lm_eval=self._lm_eval())
+        return dataclass_replace(found, **self._of_answers(answered), lm_eval=self._lm_eval_before())
 
     def _measured(
         self, models: Mapping[str, str], facts: Mapping[str, Facts]
@@ -208,26 +213,35 @@ class _Judging:
             return {"answers": before}
         return {"answers_reason": "no answers were asked for"}
 
-    def _lm_eval(self) -> LmEval | None:
-        folder = self.asked.lm_eval
-        if folder is None:
-            return None
+    def _lm_eval_before(self) -> dict[str, Any] | None:
+        """What the harness found of the same weights."""
+        before: dict[str, Any] | None = self.run.read("evaluation.json").get("lm_eval")
+        if before and before.get("weights") == answering.weights_of(str(self.run.final)):
+            return before
+        return None
+
+    def lm_eval(self, folder: Path) -> LmEval:
+        """Write the tasks and run them where the harness is; what can't be done is its reason, and nothing is lost."""
+        weights = answering.weights_of(str(self.run.final))
         encoder = self._encoder(None)
-        rows = lm_eval.write_tasks(
-            self.mix,
-            folder,
-            encoder.prepared,
-            lambda messages: encoder.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=False
-            ),
-        )
+
+        def rendered(messages: list[Any]) -> str:
+            return str(encoder.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+        try:
+            rows = lm_eval.write_tasks(self.mix, folder, encoder.prepared, rendered)
+        except WinnowError as error:
+            return LmEval(str(folder), 0, "", None, f"{error.message} {error.fix}", weights)
         words = lm_eval.command(folder, self.run.final, self.config.base_model, str(_device()), _dtype())
         if not lm_eval.installed():
-            return LmEval(
-                str(folder), rows, lm_eval.as_line(words), None, "lm-eval is not installed: pip install lm-eval"
-            )
+            why = "lm-eval is not installed: pip install lm-eval"
+            return LmEval(str(folder), rows, lm_eval.as_line(words), None, why, weights)
         self.progress(0, None, "lm-eval")
-        return LmEval(str(folder), rows, lm_eval.as_line(words), lm_eval.run(words, folder), None)
+        try:
+            results, reason = lm_eval.run(words, folder), None
+        except WinnowError as error:
+            results, reason = None, f"{error.message} {error.fix}"
+        return LmEval(str(folder), rows, lm_eval.as_line(words), results, reason, weights)
 
 
 def _of_losses(
@@ -268,15 +282,13 @@ def _by_group(
 
 
 def _keep_losses(run: RunFolder, held_out: HeldOutSet | None, losses: Mapping[str, Losses]) -> None:
-    """Write every row's losses: what pairs rows of several runs."""
+    """Write every row's answer tokens and summed loss (nats) by model: what pairs rows of several runs."""
     rows = held_out.rows if held_out and losses else []
-    lines = []
+    told = []
     for i, row in enumerate(rows):
-        told = {"id": row.id, "source": row.source, "tokens": sum(row.loss)}
-        lines.append(json.dumps({**told, **{name: float(chosen[i]) for name, (chosen, _) in losses.items()}}))
-    draft = run.path / f".{LOSSES_FILE}"
-    draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    draft.replace(run.path / LOSSES_FILE)
+        known = {"id": row.id, "source": row.source, "tokens": sum(row.loss)}
+        told.append({**known, **{name: float(chosen[i]) for name, (chosen, _) in losses.items()}})
+    replace_lines(run.path / LOSSES, told)
 
 
 def _finished(run: RunFolder) -> tuple[TrainConfig, MixFolder]:
@@ -305,6 +317,13 @@ def _no_baseline(config: TrainConfig, mix: MixFolder, *, baseline: bool) -> str 
     if not baseline:
         return "no baseline was asked for"
     return None if mix.has("random") else "the mix has no random.jsonl"
+
+
+def _has_random_arm(run: RunFolder, mix: MixFolder) -> bool:
+    """Whether a finished arm on the random samples of this mix is there: it costs nothing to compare with."""
+    arm = RunFolder(run.path / "random")
+    told = (arm.read("data.json").get("sha256") or {}).get("random")
+    return status(arm.path).state == "done" and told == mix.hashes(("random",))["random"]
 
 
 def _random_arm(run: RunFolder, config: TrainConfig, mix: MixFolder, progress: Progress) -> RunFolder:

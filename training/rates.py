@@ -1,4 +1,4 @@
-"""Learning rates by method, adapter and model size, each with where it comes from."""
+"""Learning rates by method, adapter and model size, and betas by method, each with where it comes from."""
 
 from __future__ import annotations
 
@@ -47,6 +47,28 @@ VIRTUAL: dict[str, tuple[float, str]] = {
     "p-tuning": (1e-3, "virtual tokens need steps far longer than weights (PEFT's examples take 1e-3 to 3e-2)"),
 }
 """Adapters that train vectors before the text -> rate and why, whatever the size."""
+
+BETAS: dict[str, tuple[float, str]] = {
+    "dpo": (0.1, "the DPO paper's value for dialogue (Rafailov et al. 2023)"),
+    "sigmoid_norm": (5.0, "margins per token are small; the Tulu 3 recipe takes 5"),
+    "kto": (0.1, "the KTO paper's value (Ethayarajh et al. 2024)"),
+    "orpo": (0.1, "the ORPO paper's weight of the odds ratio for 7B (Hong et al. 2024)"),
+    "simpo": (2.0, "it scales a margin per token; the SimPO authors take 2 to 2.5 (Meng et al. 2024)"),
+    "grpo": (0.04, "the DeepSeekMath paper's weight of the divergence (Shao et al. 2024)"),
+}
+"""Method, or loss of dpo with a scale of its own -> beta and why."""
+
+
+def held(method: str, preference_loss: str) -> tuple[float, str]:
+    """The beta of a method that reads one, and why it is that.
+
+    Args:
+        method: dpo, kto, orpo, simpo or grpo.
+        preference_loss: of dpo.
+    """
+    key = preference_loss if method == "dpo" and preference_loss in BETAS else method
+    beta, reason = BETAS[key]
+    return beta, f"{key}: {reason}"
 
 
 def suggested(method: str, adapter: str, parameters: int) -> tuple[float, str]:

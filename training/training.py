@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from training.data.mix_folder import MixFolder
 from training.methods import METHODS, method_named
 from training.methods.adapters import check
 from training.methods.opening import check_base_model
-from training.runs.failures import is_full, lost
+from training.methods.settings import check_settings
+from training.runs.asked import Asked
+from training.runs.failures import is_full, less_memory, lost
 from training.runs.launching import (
     LAUNCH_FILE,
     POLL_SECONDS,
@@ -30,6 +32,7 @@ from training.runs.launching import (
     accelerate_config,
     check_launch,
     first_failure,
+    held,
     is_launched,
     joined,
     launch_command,
@@ -111,16 +114,20 @@ def train(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str, *, prog
         WinnowError: the mix does not fit the method, the run's folder belongs to another config or other data, or the
             process failed or died.
     """
+    run = RunFolder(Path(run_dir).resolve())
     if Machines.here().rank > 0:
-        run = RunFolder(Path(run_dir).resolve())
         joined(run)
-        process = start(run, config)
+        with held(run) as lock:
+            process = start(run, config, lock) if lock else None
     else:
-        run = prepare(mix_dir, config, run_dir)
-        now = status(run.path)
-        if now.state == "done":
+        asked = _asked(mix_dir, config)
+        if asked.is_begun(run) and status(run.path).state == "done":
             return report(run.path)
-        process = None if now.live else start(run, TrainConfig.from_file(run.path / "config.json"))
+        # One lock over both: what is started is what was asked for, whoever else asks at the same time.
+        with held(run) as lock:
+            asked.write(run)
+            begins = lock is not None and status(run.path).state != "done"
+            process = start(run, TrainConfig.from_file(run.path / "config.json"), lock) if lock and begins else None
     _follow(run, process, progress)
     return report(run.path)
 
@@ -206,8 +213,17 @@ def _check(mix: MixFolder, config: TrainConfig) -> None:
     if config.arm == "random" and not mix.has("random"):
         raise WinnowError(f"The mix {mix.path} has no random.jsonl to train on.", fix="export the mix again")
     check(config)
+    check_settings(config)
     check_launch(config)
     check_base_model(config.base_model)
+
+
+def _asked(mix_dir: Path | str, config: TrainConfig) -> Asked:
+    mix, config = MixFolder(Path(mix_dir).resolve()), _located(config)
+    _check(mix, config)
+    names = ("train", "eval", "random") if config.arm == "random" else ("train", "eval")
+    data = {"mix": str(mix.path), "manifest_sha256": mix.manifest_sha256(), "sha256": mix.hashes(names)}
+    return Asked(mix, config, data)
 
 
 def prepare(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str) -> RunFolder:
@@ -216,38 +232,11 @@ def prepare(mix_dir: Path | str, config: TrainConfig, run_dir: Path | str) -> Ru
     Raises:
         WinnowError: the mix does not fit the method, or the run's folder belongs to another config or other data.
     """
-    run, mix = RunFolder(Path(run_dir).resolve()), MixFolder(Path(mix_dir).resolve())
-    config = _located(config)
-    _check(mix, config)
-    names = ("train", "eval", "random") if config.arm == "random" else ("train", "eval")
-    data = {"mix": str(mix.path), "manifest_sha256": mix.manifest_sha256(), "sha256": mix.hashes(names)}
-    if run.checkpoint() or run.final.exists() or status(run.path).live:
-        _refuse_others(run, config, data["sha256"])
-        return run
-    run.path.mkdir(parents=True, exist_ok=True)
-    run.clear()
-    run.write("config.json", config.model_dump(mode="json"))
-    run.write("data.json", data)
-    manifest = mix.path / "manifest.json"
-    if manifest.is_file():
-        (run.path / "manifest.json").write_bytes(manifest.read_bytes())
+    run, asked = RunFolder(Path(run_dir).resolve()), _asked(mix_dir, config)
+    if not asked.is_begun(run):
+        with held(run):
+            asked.write(run)
     return run
-
-
-def _refuse_others(run: RunFolder, config: TrainConfig, hashes: Any) -> None:
-    there, asked = run.read("config.json"), config.model_dump(mode="json")
-    fix = "give another run folder, or delete this one to begin again"
-    # A run that was begun before a field was there had its default.
-    there = TrainConfig.checked(there).model_dump(mode="json")
-    other = next((name for name in asked if asked[name] != there.get(name)), None)
-    if other:
-        raise WinnowError(
-            f"The run {run.path} was begun with {other} = {there.get(other)!r}, not {asked[other]!r}.", fix=fix
-        )
-    before = run.read("data.json").get("sha256", {})
-    changed = next((name for name in hashes if hashes[name] != before.get(name)), None)
-    if changed:
-        raise WinnowError(f"{changed}.jsonl is not what the run {run.path} was begun with.", fix=fix)
 
 
 def _follow(run: RunFolder, process: subprocess.Popen[bytes] | None, progress: Progress) -> None:
@@ -276,7 +265,7 @@ def _lost_one(run: RunFolder) -> WinnowError | None:
         return None
     config = TrainConfig.from_file(run.path / "config.json")
     found = first_failure(run)
-    return lost(run, *found, config.processes) if found else None
+    return lost(run, *found, config) if found else None
 
 
 def _settled(run: RunFolder, process: subprocess.Popen[bytes] | None) -> RunStatus:
@@ -320,7 +309,8 @@ def _pass_on(event: dict[str, Any], now: RunStatus, progress: Progress) -> None:
 def _terminate(run: RunFolder) -> None:
     now = status(run.path)
     if now.live and now.pid:
-        os.kill(now.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ended a moment before
+            os.kill(now.pid, signal.SIGTERM)
 
 
 def _died(run: RunFolder, ended: RunStatus, process: subprocess.Popen[bytes] | None) -> WinnowError:
@@ -333,14 +323,14 @@ def _died(run: RunFolder, ended: RunStatus, process: subprocess.Popen[bytes] | N
         return WinnowError(failures[0]["message"], fix=failures[0]["fix"])
     if is_launched(config):
         rank, code = first_failure(run) or (None, None)
-        return lost(run, rank, code, config.processes)
+        return lost(run, rank, code, config)
     code = process.returncode if process else None
     how = f"was killed by signal {-code}" if code is not None and code < 0 else "ended without a word"
     at = run.checkpoint()
     again = f"run the same command again, it {f'goes on from {at.name}' if at else 'begins again'}"
     return WinnowError(
         f"The training process {how} at step {ended.step}.",
-        fix=f"{again}; halve batch_size if memory ran out (output: {run.path / 'log.txt'})",
+        fix=f"{again}; {less_memory(config)} if memory ran out (output: {run.path / 'log.txt'})",
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -25,13 +24,16 @@ from training.data.training_set import TrainingSet
 from training.methods.method import Built, Method, Setup
 from training.runs.best import copy_weights
 from training.runs.failures import explained, is_lost
-from training.runs.launching import is_launched, launch_command, shown
+from training.runs.launching import held_by_worker, is_launched, launch_command, shown
+from training.runs.pace import peak_memory_gib
 from training.runs.ranks import agreed, is_first, processes, rank, wait
 from training.runs.recording import Recorder, as_callback
 from training.runs.run_folder import EventLog, RunFolder, events, process_start
 
 OTHERS_SECONDS = 5.0
 """How long the first process waits for another one to say why it ended."""
+TRAINER_STATE = "trainer_state.json"
+"""File of a checkpoint that says where the trainer was."""
 
 
 class Worker:
@@ -48,7 +50,8 @@ class Worker:
         self.config = TrainConfig.from_file(self.run.path / "config.json")
         self.log = EventLog(self.run, writes=is_first())
         self._stop_asked = stop_asked
-        self._status: dict[str, Any] = {"pid": os.getpid(), "process_start": process_start(os.getpid()), "step": 0}
+        step = self.run.read("status.json").get("step", 0)
+        self._status: dict[str, Any] = {"pid": os.getpid(), "process_start": process_start(os.getpid()), "step": step}
 
     def work(self) -> bool:
         """Train until done or stopped; False when it failed: the traceback is printed, the reason is an event."""
@@ -103,9 +106,9 @@ class Worker:
     def _train(self) -> None:
         from training.methods import method_named
         from training.methods.opening import open_tokenizer, window_of
+        from training.methods.setup_facts import strength_told
 
         _check_devices(self.config)
-        self._tell_launch()
         config = self._within(window_of(self.config.base_model))
         tokenizer = open_tokenizer(config.base_model)
         encoder = Encoder.of(tokenizer, config)
@@ -115,27 +118,53 @@ class Worker:
         self._tell_data(data, encoder)
         model = method.opened(config)
         rate, reason = config.rate(model.num_parameters())
-        self.log.emit("plan", learning_rate=rate, reason=reason, parameters=model.num_parameters())
+        told = {"learning_rate": rate, "reason": reason, "parameters": model.num_parameters()}
+        self.log.emit("plan", **told, **strength_told(config))
         recorder, built = self._built(method, Setup(config, self.run, model, encoder, data, [], self._note), mix)
+        self._tell_launch(built)
         if is_first():
             self.run.remove_incomplete_checkpoints()
         wait()
-        checkpoint = self.run.checkpoint()
+        checkpoint, at_its_end = self.run.checkpoint(), None
         if self._asked_to_stop():
             recorder.stopped = True
+        elif checkpoint and self._trained_to_its_end(checkpoint, recorder):
+            at_its_end = checkpoint
+            self._measure(checkpoint, built.trainer, recorder)
         else:
             built.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        self._end(method, built, tokenizer, recorder)
+        self._end(method, built, tokenizer, recorder, at_its_end)
 
-    def _tell_launch(self) -> None:
+    def _trained_to_its_end(self, checkpoint: Path, recorder: Recorder) -> bool:
+        """Whether the process died after the last step of the run: the trainer would take another one."""
+        state = self.run.read(f"{checkpoint.relative_to(self.run.path)}/{TRAINER_STATE}")
+        return state["global_step"] >= state["max_steps"] or recorder.over_at(state["global_step"])
+
+    def _measure(self, checkpoint: Path, trainer: Any, recorder: Recorder) -> None:
+        """What training does after its last step, with the weights of that step."""
+        from transformers import TrainerState
+
+        if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:  # only a training loop spreads weights
+            recorder.held_out = recorder.answers = None
+            self._note("The held-out loss after the last step was not measured: the process had died before.")
+        else:
+            trainer._load_from_checkpoint(str(checkpoint))
+        trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE))
+        handler = trainer.callback_handler
+        trainer.control = handler.on_train_begin(trainer.args, trainer.state, trainer.control)
+        trainer.control = handler.on_train_end(trainer.args, trainer.state, trainer.control)
+
+    def _tell_launch(self, built: Built) -> None:
         if is_launched(self.config):
-            config = self.config
+            arguments = built.trainer.args
+            # The method may batch otherwise than the config says.
+            sequences = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * processes()
             self.log.emit(
                 "launch",
-                command=shown(launch_command(self.run.path, config)),
+                command=shown(launch_command(self.run.path, self.config)),
                 processes=processes(),
-                strategy=config.strategy,
-                sequences_per_step=config.batch_size * config.accumulation * processes(),
+                strategy=self.config.strategy,
+                sequences_per_step=sequences,
             )
 
     def _within(self, window: int | None) -> TrainConfig:
@@ -205,14 +234,16 @@ class Worker:
     def _asked_to_stop(self) -> bool:
         return agreed(self._stop_asked() or self.run.stop_file.exists())
 
-    def _end(self, method: Method, built: Built, tokenizer: Any, recorder: Recorder) -> None:
-        self.log.emit("memory", peak_memory_gib=_peak_memory_gib())
+    def _end(
+        self, method: Method, built: Built, tokenizer: Any, recorder: Recorder, at_its_end: Path | None = None
+    ) -> None:
+        self.log.emit("memory", peak_memory_gib=peak_memory_gib())
         step = built.trainer.state.global_step
         if recorder.stopped:
             self.log.emit("stopped", step=step)
             self.set_status(state="stopped")
             return
-        self._save(method, built, tokenizer, recorder.best_checkpoint(built.trainer.args.output_dir))
+        self._save(method, built, tokenizer, recorder.best_checkpoint(built.trainer.args.output_dir) or at_its_end)
         self.log.emit("done", step=step)
         self.set_status(state="done", step=step)
 
@@ -244,16 +275,6 @@ def _counts(account: Account) -> dict[str, Any]:
         "truncated": account.truncated,
         "dropped": dict(account.dropped),
     }
-
-
-def _peak_memory_gib() -> float:
-    """Of the GPU where there is one, else of this process."""
-    import torch
-
-    if torch.cuda.is_available():
-        return round(float(torch.cuda.max_memory_allocated()) / 2**30, 3)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 3)
 
 
 def _check_devices(config: TrainConfig) -> None:
@@ -291,7 +312,12 @@ def main(run_dir: str) -> int:
     else:
         # Several visible GPUs need a launcher; without one the first is used.
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    worked = Worker(run_dir, stop_asked=lambda: bool(asked)).work()
+    try:
+        with held_by_worker(RunFolder(Path(run_dir).resolve())):
+            worked = Worker(run_dir, stop_asked=lambda: bool(asked)).work()
+    except WinnowError as error:  # another process has the run, and its files
+        sys.stderr.write(f"{error}\n")
+        return 1
     if worked and processes() > 1:
         import torch
 

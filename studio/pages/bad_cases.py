@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from curation.errors import WinnowError
 from curation.names import checked_name
 from curation.storage.sql import literal
 from curation.vectors import embeddings
@@ -152,15 +153,15 @@ def _remedies(corpus: Corpus, run: Path, report: dict[str, Any], rule: str) -> N
     name = name_cell.text_input("Selection", value=f"near-{run.name}-{rule}", key=f"remedy_name_{run.name}_{rule}")
     most = most_cell.number_input("At most", 1, 100_000, 100, key="remedy_most")
     times = times_cell.number_input("Times each", 2, 100, 3, key="remedy_times", help="In the new mix.")
-    name = checked_name("selection", name.strip() or f"near-{run.name}-{rule}")
+    name = name.strip() or f"near-{run.name}-{rule}"
     words = ["bad-cases", str(run), "--rule", rule, "--select", name, "--most", str(most), "--times", str(times)]
-    words += ["--model", report["model"]] if report["model"] != "trained" else []
-    words += ["--embedding", report["space"]] if report["space"] != "lexical" else []
+    words += _as_found(report)
+    wrong = _wrong_name(name)
     st.caption("1. Store the nearest samples of these cases as a selection, and the run's mix with more of them.")
-    forms.command_box(corpus, words, key="remedy_select", label="Store the nearest samples")
+    forms.command_box(corpus, words, key="remedy_select", label="Store the nearest samples", disabled_reason=wrong)
     recipe = run / "recipes" / f"{name}.json"
     stored = name in corpus.selections()
-    wait = None if stored else "Store the nearest samples first."
+    wait = wrong or (None if stored else "Store the nearest samples first.")
     st.caption("2. Export that mix, and train on it.")
     lacks = wait or (None if recipe.exists() else "The run's mix has no recipe to add to.")
     forms.command_box(
@@ -172,6 +173,22 @@ def _remedies(corpus: Corpus, run: Path, report: dict[str, Any], rule: str) -> N
     )
     st.caption("3. Or make new samples from them.")
     _synthesis(corpus, name, wait)
+
+
+def _wrong_name(name: str) -> str | None:
+    try:
+        checked_name("selection", name)
+    except WinnowError as error:
+        return f"{error.message} {error.fix}"
+    return None
+
+
+def _as_found(report: dict[str, Any]) -> list[str]:
+    """The options that the report was made with: the command takes that report, or makes it the same way again."""
+    words = ["--model", report["model"]] if report["model"] != "trained" else []
+    words += ["--embedding", report["space"]] if report["space"] != "lexical" else []
+    words += ["--judge", report["judge"]] if report.get("judge") else []
+    return words + (["--neighbours", str(report["neighbours"])] if report.get("neighbours", 5) != 5 else [])
 
 
 def _synthesis(corpus: Corpus, name: str, wait: str | None) -> None:

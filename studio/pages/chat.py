@@ -59,7 +59,10 @@ def _finished(corpus: Corpus) -> list[Path]:
     found = []
     for folder in run_folders(corpus):
         if status(folder).state == "done":
-            config = TrainConfig.from_file(folder / "config.json")
+            try:
+                config = TrainConfig.from_file(folder / "config.json")
+            except WinnowError:  # of another version, say; the page of runs tells what is wrong with it
+                continue
             if not method_named(config.method).learns_a_judge:
                 found.append(folder)
     return found

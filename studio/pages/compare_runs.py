@@ -24,6 +24,7 @@ MOST = 8
 READ = ("config.json", "data.json", "events.jsonl", "status.json", "answers.jsonl", "answer_scores.jsonl",
         "held_out_losses.jsonl", "held_out_facts.jsonl")  # fmt: skip
 """Files of a run that the comparison reads."""
+READ_OF_MIX = ("train.jsonl", "random.jsonl", "eval.jsonl", "manifest.json")
 
 
 def page() -> None:
@@ -96,9 +97,14 @@ def _runs(corpus: Corpus, folders: list[Path]) -> None:
 
 
 def _state(folders: list[Path]) -> str:
-    """Changes when a file that is read does."""
+    """Changes when something that is read does: a file of a run or its mix, or whether its process lives."""
+    from training.runs.run_folder import RunFolder, status
+
+    mixes = [Path(RunFolder(folder).read("data.json").get("mix", "")) for folder in folders]
     files = [folder / name for folder in folders for name in READ]
-    return repr([(f.stat().st_mtime_ns, f.stat().st_size) if f.exists() else None for f in files])
+    files += [mix / name for mix in mixes for name in READ_OF_MIX]
+    stamps = [(f.stat().st_mtime_ns, f.stat().st_size) if f.exists() else None for f in files]
+    return repr([stamps, [status(folder).state for folder in folders]])
 
 
 @st.cache_data(show_spinner="Reading the runs", max_entries=16)
@@ -189,6 +195,6 @@ def _data(compared: RunComparison) -> None:
     for side in compared.data:
         if side.only_here:
             counted = ", ".join(f"{source} {n:,}" for source, n in side.only_by_source.items())
-            with st.expander(f"Only in {side.run}: {side.only_here:,} rows ({counted})"):
+            with st.expander(forms.plain(f"Only in {side.run}: {side.only_here:,} rows ({counted})")):
                 rows = [{"Source": row["source"], "Question": row["question"]} for row in side.examples]
                 st.dataframe(pl.DataFrame(rows), hide_index=True, alt=f"Some rows that only {side.run} has")

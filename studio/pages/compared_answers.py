@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio import forms
+from studio.comparing_runs import group_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,6 +43,8 @@ def seesaw_section(compared: RunComparison) -> None:
 
 
 def _seesaw(name: str, against: str, changes: list[Change]) -> None:
+    from training.judging.seesaw import by_chance
+
     st.markdown(f"**{forms.plain(name)}** against {forms.plain(against)}: {_counts(changes)}")
     st.dataframe(
         seesaw_table(changes),
@@ -53,6 +56,9 @@ def _seesaw(name: str, against: str, changes: list[Change]) -> None:
     )
     for reason in dict.fromkeys(c.reason for c in changes if c.reason):
         st.caption(forms.plain(f"No interval: {reason}."))
+    chance = by_chance(changes)
+    if chance:
+        st.caption(forms.plain(f"{chance}."))
     st.altair_chart(_chart(changes), alt=f"Changes of {name} with their intervals")
 
 
@@ -67,7 +73,7 @@ def seesaw_table(changes: list[Change]) -> pl.DataFrame:
 
     rows = [
         {
-            "group": group_name(c),
+            "group": group_name(c.kind, c.name),
             "metric": c.metric,
             "examples": c.examples,
             "before": c.before,
@@ -79,11 +85,6 @@ def seesaw_table(changes: list[Change]) -> pl.DataFrame:
         for c in changes
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def group_name(change: Change) -> str:
-    """What a group is called in tables and charts."""
-    return change.name if change.kind in ("all", "source") else f"{change.kind}: {change.name}"
 
 
 def _columns() -> dict[str, Any]:
@@ -111,11 +112,17 @@ def _chart(changes: list[Change]) -> Any:
     metric = max(dict.fromkeys(metrics), key=metrics.count)
     shown = [c for c in changes if c.metric == metric][:CHART_ROWS]
     rows = [
-        {"group": group_name(c), "change": c.difference, "low": c.low, "high": c.high, "verdict": c.verdict}
+        {
+            "group": group_name(c.kind, c.name),
+            "change": c.difference,
+            "low": c.low,
+            "high": c.high,
+            "verdict": c.verdict,
+        }
         for c in shown
     ]
     frame = pl.DataFrame(rows, schema_overrides={"low": pl.Float64, "high": pl.Float64}, infer_schema_length=None)
-    order = list(dict.fromkeys(group_name(c) for c in shown))
+    order = list(dict.fromkeys(group_name(c.kind, c.name) for c in shown))
     y = alt.Y("group:N", sort=order, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False))
     verdicts = [v for v in MARKS if any(row["verdict"] == v for row in rows)]
     colour = alt.Color(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio.pages.diversity_charts import COLOURS
+from studio.pages.run_points import thinned
 
 if TYPE_CHECKING:
     from training.comparing_runs import Point, RunComparison
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 OVER = {"step": "steps", "tokens": "tokens", "seconds": "seconds"}
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 """So that colour is never alone."""
-POINTS = 400
-"""Of a curve, at most."""
 
 
 def section(compared: RunComparison) -> None:
@@ -65,12 +64,11 @@ def _height(plot: int, names: list[str]) -> int:
 
 def smoothed(points: Sequence[Point], window: int) -> list[dict[str, Any]]:
     """The running mean of a curve over so many points, thinned to a few hundred."""
-    rows = []
-    for i, point in enumerate(points):
+    means = []
+    for i in range(len(points)):
         recent = [p.loss for p in points[max(0, i - window + 1) : i + 1]]
-        rows.append(_row(point, sum(recent) / len(recent)))
-    every = max(1, len(rows) // POINTS)
-    return rows[::every] if every == 1 or not rows else [*rows[::every], rows[-1]]
+        means.append((i, sum(recent) / len(recent)))
+    return [_row(points[i], loss) for i, loss in thinned(means)]
 
 
 def _row(point: Point, loss: float) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _evaluate(corpus: Corpus, finished: list[Path]) -> None:
         chosen = st.multiselect(
             "Runs",
             finished,
-            default=pending or finished[:1],
+            default=[folder for folder in pending if not of_search(folder)] or finished[:1],
             format_func=lambda p: p.name,
             key=f"evaluate_{len(finished)}_{len(pending)}",
         )
@@ -74,6 +74,14 @@ def _evaluate(corpus: Corpus, finished: list[Path]) -> None:
         argv = ["evaluate", *(str(folder) for folder in chosen), *([] if baseline else ["--no-baseline"]), *options]
         reason = None if chosen else "Choose at least one run."
         forms.command_box(corpus, argv, key="evaluate", label="Evaluate", disabled_reason=reason)
+
+
+def of_search(folder: Path) -> bool:
+    """Whether a search for a mix made this run: there are dozens, and each would get a random arm."""
+    from studio.mix_searching import FOLDER
+    from training.runs.run_folder import RunFolder
+
+    return FOLDER in Path(RunFolder(folder).read("data.json").get("mix", "")).parts[-4:-1]
 
 
 def _answer_options() -> list[str]:
@@ -155,7 +163,7 @@ def _judged(folder: Path, found: dict[str, Any]) -> None:
         if found["overall"] is not None:
             _losses_by_group(name, found)
         if found["preference"]:
-            _preference(found["preference"])
+            st.caption(preference_sentence(found["preference"], arm=bool(found["random_run"])))
         if found.get("answers"):
             judged_answers.section(folder, found["answers"])
         elif found.get("answers_reason"):
@@ -174,6 +182,7 @@ def _losses_by_group(name: str, found: dict[str, Any]) -> None:
             list(kinds),
             default="source",
             required=True,
+            format_func=forms.plain,
             key=f"kind_{name}",
             help="Sources, tags, and bands of a score: thirds of the held-out rows by its value.",
         )
@@ -197,11 +206,12 @@ def _losses_by_group(name: str, found: dict[str, Any]) -> None:
 def _lm_eval(found: dict[str, Any]) -> None:
     with st.expander("lm-eval", icon=":material/fact_check:"):
         st.caption(forms.plain(f"{found['rows']:,} held-out rows as tasks in {found['folder']}."))
-        st.code(found["command"], language="bash", wrap_lines=True)
+        if found["command"]:
+            st.code(found["command"], language="bash", wrap_lines=True)
         if found["results"]:
             st.dataframe([{"task": task, **values} for task, values in found["results"].items()], hide_index=True)
         else:
-            st.caption(forms.plain(found["reason"]))
+            st.caption(forms.plain(f"No results: {found['reason']}"))
 
 
 def _verdict(found: dict[str, Any]) -> None:
@@ -301,16 +311,16 @@ def dots(rows: list[dict[str, Any]]) -> Any:
     )
 
 
-def _preference(found: dict[str, Any]) -> None:
-    def shown(share: float | None, interval: list[float] | None) -> str:
-        return (
-            "no random arm"
-            if share is None or interval is None
-            else f"{share:.0%} ({interval[0]:.0%} to {interval[1]:.0%})"
-        )
+def preference_sentence(found: dict[str, Any], *, arm: bool) -> str:
+    """How often the models prefer what was chosen; `arm` says whether there is a random one."""
 
-    st.caption(
+    def shown(name: str) -> str:
+        share, interval = found[name], found[f"{name}_interval"]
+        if share is None or interval is None:
+            return "not known, it is still as the base" if name == "trained" or arm else "no such arm"
+        return f"{share:.0%} ({interval[0]:.0%} to {interval[1]:.0%})"
+
+    return (
         f"Prefers chosen to rejected more than the base does, on {found['pairs']:,} pairs: trained "
-        f"{shown(found['trained'], found['trained_interval'])}, "
-        f"random {shown(found['random'], found['random_interval'])}."
+        f"{shown('trained')}, random {shown('random')}."
     )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 CHECKS = {"final_answer": "Right final answers", "code_tests": "Programs that pass"}
 VERDICTS = {1.0: "trained preferred", 0.0: "other preferred", 0.5: "tie"}
 MODELS = ("base", "trained", "random")
+FILES = ("answers.jsonl", "answer_scores.jsonl", "judged_pairs.jsonl")
+"""Of a run: what the answers side by side are read from."""
 SHOWN = {
     "all": "All prompts",
     "lost": "Trained lost",
@@ -106,6 +108,8 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         told.append(f"ROUGE and BLEU: not measured, {found['references_reason']}.")
     if found["too_long"]:
         told.append(f"{found['too_long']:,} prompts are too long for the model and were not asked.")
+    if found.get("refused"):
+        told.append(f"{found['refused']:,} prompts are refused by the chat template and were not asked.")
     return told
 
 
@@ -162,11 +166,12 @@ def bars(rates: Sequence[Mapping[str, Any]]) -> Any:
 
 def rate_sentence(rate: Mapping[str, Any]) -> str:
     """What a win rate shows, the judge's bias, and what it could not say."""
+    from training.judging.win_rate import conclusion
+
     if rate["rate"] is None:
         return f"Against {rate['against']}: no verdict could be read ({rate['unread']} pairs)."
-    proven = "better" if rate["low"] > 0.5 else "worse" if rate["high"] < 0.5 else "not proven"
     told = [
-        f"Against {rate['against']}: {proven}, {rate['rate']:.0%} ({rate['low']:.0%} to {rate['high']:.0%}); "
+        f"Against {rate['against']}: {conclusion(rate)}, {rate['rate']:.0%} ({rate['low']:.0%} to {rate['high']:.0%}); "
         f"{rate['wins']} won, {rate['ties']} ties, {rate['losses']} lost"
     ]
     if rate["controlled"] is None:
@@ -190,14 +195,9 @@ def rate_sentence(rate: Mapping[str, Any]) -> str:
 
 def side_by_side(folder: Path) -> None:
     """One prompt at a time with every model's answer, found by words, kind of outcome, or one after another."""
-    from training.judging.answers import read_answers
-    from training.judging.pairwise import read_pairs
-    from training.judging.verified import read_scores
-
-    scores = read_scores(folder)
-    # Answers of earlier evaluations are kept too; those that the numbers above are about have scores.
-    current = [answer for answer in read_answers(folder) if (answer.id, answer.model) in scores]
-    prompts = by_prompt(current, scores, read_pairs(folder))
+    files = [folder / name for name in FILES]
+    stamps = tuple((path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else (0, 0) for path in files)
+    prompts = _prompts(str(folder), stamps)
     name = folder.name
     search, kind, place, back, forward = st.columns([4, 3, 2, 1, 1], vertical_alignment="bottom")
     words = search.text_input("Search prompts and answers", key=f"answers_search_{name}", placeholder="words")
@@ -224,6 +224,20 @@ def side_by_side(folder: Path) -> None:
     _prompt(found[at - 1])
 
 
+@st.cache_data(max_entries=4, show_spinner=False)
+def _prompts(folder: str, stamps: tuple[tuple[int, int], ...]) -> list[dict[str, Any]]:
+    from training.judging.answers import read_answers
+    from training.judging.pairwise import read_pairs, still_true
+    from training.judging.verified import read_scores
+
+    scores = read_scores(folder)
+    # Answers of earlier evaluations are kept too; those that the numbers above are about have scores.
+    current = [answer for answer in read_answers(folder) if (answer.id, answer.model) in scores]
+    by_model = {model: [answer for answer in current if answer.model == model] for model in MODELS}
+    pairs = read_pairs(folder)
+    return by_prompt(current, scores, [row for name in MODELS for row in still_true(pairs, by_model, name)])
+
+
 def _step(key: str, by: int, count: int) -> None:
     st.session_state[key] = (st.session_state[key] - 1 + by) % count + 1
 
@@ -234,6 +248,9 @@ def by_prompt(
     pairs: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """Prompt by prompt: its messages, its reference, and by model the answer and what was found of it."""
+    verdicts: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for pair in pairs:
+        verdicts.setdefault(pair["id"], {})[pair["against"]] = pair
     found: dict[str, dict[str, Any]] = {}
     for answer in answers:
         prompt = found.setdefault(
@@ -244,7 +261,7 @@ def by_prompt(
                 "messages": answer.prompt,
                 "reference": answer.reference,
                 "answers": {},
-                "verdicts": {pair["against"]: pair for pair in pairs if pair["id"] == answer.id},
+                "verdicts": verdicts.get(answer.id, {}),
             },
         )
         prompt["answers"][answer.model] = (answer, scores.get((answer.id, answer.model), {}))
@@ -317,3 +334,5 @@ def _text(text: str) -> None:
             st.text(part)
         else:
             st.code(part, language=language or None, wrap_lines=True)
+    if len(text) > conversations.LONGEST:
+        st.caption(f"{len(text) - conversations.LONGEST:,} more characters")

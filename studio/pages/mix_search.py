@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio import forms
-from studio.mix_searching import FOLDER, findings, mixed, trial_row
+from studio.mix_searching import FOLDER, findings, trial_row
 from studio.pages.score import has_warm_up
 from studio.pages.train import mix_folders
+from training.mix_search.design import in_words
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
@@ -48,7 +49,8 @@ def _search(corpus: Corpus, mixes: list[Path]) -> None:
             help="A folder, or a name on the hub.",
         ).strip()
         runs_cell, repeats_cell, extent_cell = st.columns(3)
-        runs = runs_cell.number_input("Runs", 2, 64, 5 if over == "sizes" else 8, key=f"search_runs_{over}")
+        fewest, usual = (4, 5) if over == "sizes" else _mixes(mix)
+        runs = runs_cell.number_input("Runs", fewest, 256, usual, key=f"search_runs_{over}_{usual}")
         repeats = repeats_cell.number_input(
             "Repeats", 1, 8, 2, key="search_repeats", help="Other draws and seeds: they tell noise from effect."
         )
@@ -195,7 +197,7 @@ def _losses_chart(told: dict[str, Any]) -> None:
 
     st.markdown("**What each run reached**")
     rows = [
-        {"weights": mixed(t["weights"] or {}), "loss": t["loss"]}
+        {"weights": in_words(t["weights"] or {}), "loss": t["loss"]}
         for t in sorted(told["trials"], key=lambda t: t["loss"])
     ]
     chart = (
@@ -223,10 +225,25 @@ def _next(told: dict[str, Any]) -> None:
         return
     sizes = told["over"] == "sizes"
     for run in told["next"]:
-        worth = f"{run['worth']:.0%} of the uncertainty about twice the data" if sizes else f"{run['worth']:.4f} nats"
-        st.markdown(f"- {forms.plain(run['what'])}: {worth}")
+        st.markdown(f"- {forms.plain(run['what'])}{_worth(run['worth'], sizes=sizes)}")
     if not sizes:
         st.caption("In nats: how much better than the best mix they may be, as an expectation.")
+
+
+def _worth(worth: float | None, *, sizes: bool) -> str:
+    if worth is None:
+        return ""
+    return f": {worth:.0%} of the uncertainty about twice the data" if sizes else f": {worth:.4f} nats"
+
+
+def _mixes(mix: Path) -> tuple[int, int]:
+    """The fewest runs over the weights of a mix's sources, and as many as are usual."""
+    from training.mix_search.regression import fewest_mixes
+    from training.runs.run_folder import RunFolder
+
+    # A mix that was not exported here does not say its sources; three is a guess that the field lets one change.
+    sources = len(RunFolder(mix).read("manifest.json").get("by_source") or ()) or 3
+    return fewest_mixes(sources), max(fewest_mixes(sources), 2 * sources + 2)
 
 
 def _effects(fitted: dict[str, Any]) -> None:

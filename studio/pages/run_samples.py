@@ -27,7 +27,7 @@ def samples(data: RunData) -> None:
         prompt = st.segmented_control(
             "Prompt",
             prompts,
-            format_func=lambda p: f"{prompts.index(p) + 1} · {by_prompt[p][0][1]['source']}",
+            format_func=lambda p: f"{prompts.index(p) + 1} · {forms.plain(by_prompt[p][0][1]['source'])}",
             default=prompts[0],
             required=True,
             key=f"sample_{name}",
@@ -46,7 +46,7 @@ def samples(data: RunData) -> None:
         _answer(f"Step {step:,}{last}", by_step[step])
     with reference:
         st.caption("The held-out answer")
-        _box(answers[0][1].get("reference") or "none", muted=True)
+        _box(answers[0][1].get("reference") or "none")
 
 
 def _chosen_step(steps: list[int], name: str) -> int:
@@ -82,9 +82,6 @@ def _answer(title: str, answer: dict[str, Any]) -> None:
     _box(answer["answer"] or "(nothing)")
 
 
-def _box(text: str, *, muted: bool = False) -> None:
+def _box(text: str) -> None:
     with st.container(border=True, height=HEIGHT):
-        if muted:
-            st.caption(forms.plain(text))
-        else:
-            st.text(text)
+        st.text(text)

@@ -55,12 +55,10 @@ def _train(corpus: Corpus, mixes: list[Path]) -> None:
         base, reason = _base_model(corpus)
         adapter, adapter_key = _adapter(base)
         options = settings(method, adapter)
-        suggested, config, wrong = _suggested(mix, base, method, adapter, options)
-        typed = st.text_input(
-            "Name of the run", placeholder=suggested, key="train_run", help="Empty: the suggested name."
-        )
+        usual, config, wrong = suggested(mix, base, method, adapter, options)
+        typed = st.text_input("Name of the run", placeholder=usual, key="train_run", help="Empty: the suggested name.")
     with beside:
-        name = typed.strip() or suggested
+        name = typed.strip() or usual
         argv = ["train", str(mix), "--base-model", base, "--method", method, "--adapter", adapter, "--run", name]
         folder = corpus.path / "runs" / name
         if folder.exists() and not runs.is_live(corpus, folder):
@@ -103,12 +101,13 @@ def _adapter(base: str) -> tuple[str, str]:
     return adapter, key
 
 
-def _suggested(
+def suggested(
     mix: Path, base: str, method: str, adapter: str, options: list[str]
 ) -> tuple[str, TrainConfig | None, WinnowError | None]:
     """The name the command would choose, the config, and what is wrong with the settings."""
     from studio.runs import prepared
     from training.methods.adapters import check
+    from training.methods.settings import check_settings
 
     given = dict(option.split("=", 1) for option in options if option != "--set")
     try:
@@ -117,6 +116,7 @@ def _suggested(
         return mix.name, None, error
     try:
         check(config)
+        check_settings(config)
     except WinnowError as error:
         return run.name, config, error
     return run.name, config, None

@@ -52,7 +52,6 @@ def advice_box(mix: Path, config: TrainConfig, runs: Path, *, adapter_key: str) 
 def _advice(mix: Path, config: TrainConfig, runs: Path) -> Advice:
     from training.advice.advising import advice
     from training.advice.base_facts import base_facts
-    from training.runs.measured import measured_pace
 
     facts = base_facts(config.base_model)
     stamps = tuple(
@@ -63,7 +62,7 @@ def _advice(mix: Path, config: TrainConfig, runs: Path) -> Advice:
         facts,
         _hardware(),
         config,
-        measured=measured_pace(runs, config),
+        measured=_measured_pace(str(runs), config.model_dump_json(), _stamps(runs)),
     )
 
 
@@ -73,6 +72,23 @@ def _mix_facts(mix: str, base_model: str, stamps: tuple[int, ...]) -> MixFacts:
     from training.advice.mix_facts import mix_facts
 
     return mix_facts(mix, base_facts(base_model))
+
+
+def _stamps(runs: Path) -> tuple[tuple[str, int, int], ...]:
+    """What changes with the runs that a pace is taken from."""
+    found = []
+    for path in sorted((*runs.glob("*/config.json"), *runs.glob("*/events.jsonl"))):
+        told = path.stat()
+        found.append((str(path), told.st_mtime_ns, told.st_size))
+    return tuple(found)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _measured_pace(runs: str, config: str, stamps: tuple[tuple[str, int, int], ...]) -> tuple[float, str] | None:
+    from training.config import TrainConfig
+    from training.runs.measured import measured_pace
+
+    return measured_pace(Path(runs), TrainConfig.model_validate_json(config))
 
 
 @st.cache_data(ttl=MACHINE_SECONDS, show_spinner=False)

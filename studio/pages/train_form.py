@@ -30,12 +30,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Machine": ("activation_checkpointing", "processes", "strategy", "offload"),
 }
 """Title -> fields; what is in none of them belongs to the method or the adapter."""
-ONLY_IF: dict[str, tuple[str, tuple[object, ...]]] = {
-    "decay_ratio": ("scheduler", ("wsd",)),
-    "replay": ("order", ("staged",)),
-    "label_smoothing": ("preference_loss", ("robust",)),
-}
-"""Field -> the field that decides whether it is read, and with which values."""
 
 
 def settings(method: str, adapter: str) -> list[str]:
@@ -55,18 +49,14 @@ def settings(method: str, adapter: str) -> list[str]:
 
 def fields(method: str, adapter: str) -> list[str]:
     """The fields of the config that this method and this adapter read, in their order."""
-    from training.config import TrainConfig
-    from training.methods import METHODS, method_named
-    from training.methods.adapters import READS
+    from training.methods.settings import fields_read
 
-    of_methods = frozenset[str]().union(*(other.reads for other in METHODS)) - method_named(method).reads
-    of_adapters = frozenset[str]().union(*READS.values()) - READS[adapter]
-    unread = {*OWN_WIDGETS, *of_methods, *of_adapters}
-    # Sample answers are as long at most as those that grpo trains on.
-    return [name for name in TrainConfig.model_fields if name not in unread or name == "max_answer_tokens"]
+    return [name for name in fields_read(method, adapter) if name not in OWN_WIDGETS]
 
 
 def _applies(name: str) -> bool:
+    from training.methods.settings import ONLY_IF
+
     if name in ("strategy", "offload"):
         return int(st.session_state.get("train_processes") or 1) > 1
     if name not in ONLY_IF:

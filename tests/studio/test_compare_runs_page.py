@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import subprocess
 from dataclasses import asdict
 
 import pytest
+from click.testing import CliRunner
 
 from curation.corpus import Corpus
 from curation.ingestion import ingest
 from curation.mixing import build_mix, export
+from studio.cli import winnow
 from studio.mix_searching import findings
-from studio.pages import compared_answers, compared_curves, mix_search
+from studio.pages import bad_cases as bad_cases_page
+from studio.pages import compare_runs, compared_answers, compared_curves, mix_search
 from tests.studio.pages import button, command, texts, write_run
 from training.comparing_runs import Point
 from training.judging.answers import Answer
@@ -19,6 +25,7 @@ from training.judging.bad_cases import bad_cases
 from training.judging.seesaw import Change
 from training.mix_search.law import fit
 from training.mix_search.searching import NextRun, SearchReport, Trial
+from training.runs.run_folder import process_start
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +63,11 @@ def test_an_empty_corpus_is_told_what_to_do_first(open_page, tmp_path):
 
 
 def test_a_curve_is_the_mean_of_the_last_steps_and_stays_light_to_draw():
-    points = [Point("r", None, n, 10 * n, float(n), float(n)) for n in range(1, 1001)]
+    points = [Point("r", None, n, 10 * n, float(n), float(n)) for n in range(1, 10_001)]
     rows = compared_curves.smoothed(points, 2)
     assert rows[0]["loss"] == 1.0
-    assert rows[-1]["loss"] == 999.5
-    assert len(rows) <= 502
+    assert rows[-1]["loss"] == 9999.5
+    assert len(rows) <= 1200
 
 
 def change(name, size, verdict):
@@ -73,7 +80,7 @@ def test_the_table_of_rises_and_falls_says_what_is_not_proven():
     assert table[1]["interval"] == "-0.1000 to +0.1000"
 
 
-def test_bad_cases_lead_to_a_selection_a_mix_and_new_samples(open_page, corpus):
+def cases_of(open_page, corpus):
     run = corpus.path / "runs" / "second"
     text = "tea " * 30
     answer = Answer(
@@ -83,7 +90,12 @@ def test_bad_cases_lead_to_a_selection_a_mix_and_new_samples(open_page, corpus):
     bad_cases(run)
     app = opened(open_page, "cases")
     box = next(b for b in app.selectbox if b.label == "Run")
-    app = box.set_value(box.options.index("second") if isinstance(box.options[0], int) else run).run()
+    return box.set_value(box.options.index("second") if isinstance(box.options[0], int) else run).run()
+
+
+def test_bad_cases_lead_to_a_selection_a_mix_and_new_samples(open_page, corpus):
+    run = corpus.path / "runs" / "second"
+    app = cases_of(open_page, corpus)
     assert not app.exception
     assert command(app, "bad-cases") == f"winnow bad-cases {run}"
     assert "1 of 1 answers of the trained model break a rule" in texts(app).replace("\\", "")
@@ -91,6 +103,84 @@ def test_bad_cases_lead_to_a_selection_a_mix_and_new_samples(open_page, corpus):
     assert command(app, "export").endswith("recipes/near-second-repetition.json")
     assert button(app, "remedy_export-run").disabled
     assert "WHERE name = 'near-second-repetition'" in command(app, "synthesize")
+
+
+def test_a_name_that_no_selection_can_have_is_told_beside_the_button(open_page, corpus):
+    app = cases_of(open_page, corpus)
+    app = next(field for field in app.text_input if field.label == "Selection").set_value("a/b").run()
+    assert not app.exception
+    assert button(app, "remedy_select-run").disabled
+    assert "can be called 'a/b'" in texts(app).replace("\\", "")
+
+
+def test_near_samples_are_stored_from_the_report_that_the_judge_was_asked_for(open_page, corpus, tmp_path):
+    run = corpus.path / "runs" / "first"
+    told = {"contradicted": True, "claim": "a switch", "why": "It has none."}
+    (tmp_path / "replies.jsonl").write_text(json.dumps({"contains": ["kettle"], "reply": json.dumps(told)}) + "\n")
+    judge = f"replay:{tmp_path / 'replies.jsonl'}"
+    prompt = [{"role": "user", "content": "How does a kettle work?"}]
+    answer = Answer("k", "tea", prompt, "By heat.", "trained", "It has a switch.", "stop", 9, "w", "s")
+    (run / "answers.jsonl").write_text(json.dumps(asdict(answer)) + "\n")
+    bad_cases(run, judge=judge, neighbours=2)
+    before = (run / "bad_cases.json").read_bytes()
+    (tmp_path / "replies.jsonl").unlink()
+    words = ["bad-cases", str(run), "--rule", "hallucinated", "--select", "switches"]
+    done = CliRunner().invoke(winnow, words)
+    assert done.exit_code == 0, done.output
+    assert len(corpus.selection("switches").ids) == 2
+    assert (run / "bad_cases.json").read_bytes() == before
+    report = json.loads(before)
+    assert bad_cases_page._as_found(report) == ["--judge", judge, "--neighbours", "2"]
+
+
+def test_a_comparison_is_read_anew_when_a_mix_changes_or_a_process_dies(corpus):
+    runs = [corpus.path / "runs" / name for name in ("first", "second")]
+    first = compare_runs._state(runs)
+    assert compare_runs._state(runs) == first
+    train = corpus.path / "mixes" / "best" / "train.jsonl"
+    os.utime(train, ns=(1, 1))
+    second = compare_runs._state(runs)
+    assert second != first
+    sleeper = subprocess.Popen(["sleep", "60"])
+    alive = {"state": "running", "pid": sleeper.pid, "process_start": process_start(sleeper.pid)}
+    status = runs[0] / "status.json"
+    kept = status.read_text()
+    status.write_text(json.dumps(alive))
+    third = compare_runs._state(runs)
+    sleeper.kill()
+    sleeper.wait()
+    assert compare_runs._state(runs) != third
+    status.write_text(kept)
+
+
+def test_names_of_sources_are_shown_as_they_are(open_page, tmp_path):
+    row = {"instruction": "What is 1 plus 1?", "output": "2"}
+    (tmp_path / "sums.jsonl").write_text(json.dumps(row))
+    corpus = Corpus.create(tmp_path / "corpus")
+    ingest(corpus, [tmp_path / "sums.jsonl"])
+    for name in ("one", "two"):
+        run = write_run(corpus, name)
+        mix = tmp_path / name
+        mix.mkdir()
+        messages = [{"role": "user", "content": name}, {"role": "assistant", "content": "2"}]
+        line = json.dumps({"id": name, "messages": messages, "source": "**loud** :red[x]"})
+        (mix / "train.jsonl").write_text(line + "\n")
+        sha256 = hashlib.sha256((mix / "train.jsonl").read_bytes()).hexdigest()
+        (run / "data.json").write_text(json.dumps({"mix": str(mix), "sha256": {"train": sha256}}))
+    app = open_page("compare_runs", corpus.path)
+    assert not app.exception
+    labels = [box.label for box in app.expander if box.label.startswith("Only in")]
+    assert len(labels) == 2
+    assert all("\\*\\*loud\\*\\*" in label for label in labels)
+
+
+def test_a_search_over_weights_offers_as_many_runs_as_its_sources_need(open_page, corpus, tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({"by_source": dict.fromkeys("abcdef", 9)}))
+    assert mix_search._mixes(tmp_path) == (9, 14)
+    app = opened(open_page, "search")
+    app = app.segmented_control(key="search_over").set_value("weights").run()
+    assert not app.exception
+    assert " --over weights --runs 4 " in command(app, "mix-search")
 
 
 def report(losses):

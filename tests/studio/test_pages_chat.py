@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -86,3 +87,15 @@ def test_the_studio_holds_no_model(open_page, served) -> None:
     loaded = "torch" in sys.modules
     open_page("chat", run="asked").chat_input[0].set_value("Hello").run()
     assert ("torch" in sys.modules) == loaded
+
+
+def test_a_run_whose_config_cannot_be_read_costs_the_others_nothing(open_page, corpus) -> None:
+    folder = write_run(corpus, "newer")
+    (folder / "config.json").write_text('{"a_field_of_a_later_version": 1}')
+    try:
+        app = open_page("chat", run="first")
+        assert not app.exception
+        assert "newer" not in app.selectbox[0].options
+        assert "first" in app.selectbox[0].options
+    finally:
+        shutil.rmtree(folder)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
-from studio.pages import judged_answers
+from studio.mix_searching import FOLDER
+from studio.pages import evaluate, judged_answers
 from tests.studio.pages import command, texts, write_run
 from training.answering import AnswersReport, Lengths
 from training.evaluation import RunEvaluation
 from training.judging.answers import Answer, AnswerBook
 from training.judging.comparison import Difference, SourceRow
-from training.judging.pairwise import keep_pairs
+from training.judging.pairwise import keep_pairs, texts_of
 from training.judging.verified import Share, Verified, final_answers_of, keep_scores
 from training.judging.win_rate import win_rate
 
@@ -47,7 +50,7 @@ SCORES = [
 ]  # fmt: skip
 PAIRS = [
     {"id": f"p{n}", "against": "base", "judge": "j", "verdict": verdict, "orders": orders, "inconsistent": False,
-     "lengths": [8, 4], "raw": ["", ""], "why": None}
+     "lengths": [8, 4], "raw": ["", ""], "why": None, "texts": texts_of(ANSWERS[2 * n - 1], ANSWERS[2 * n - 2])}
     for n, verdict, orders in ((1, 1.0, ["first", "second"]), (2, 0.0, ["second", "first"]))
 ]  # fmt: skip
 REPORT = AnswersReport(
@@ -90,7 +93,7 @@ def test_right_answers_and_win_rates_are_told_with_their_intervals(open_page, ju
     assert table[1]["final_answer_interval"] == "9% to 91% of 2"
     told = said(open_page("evaluate"))
     assert "Programs that pass: not measured, the metadata hold no tests" in told
-    assert "Against base: not proven, 50% (9% to 91%); 1 won, 0 ties, 1 lost" in told
+    assert "Against base: not proven with fewer than 10 verdicts, 50% (9% to 91%); 1 won, 0 ties, 1 lost" in told
     assert "at equal length not known" in told
 
 
@@ -118,6 +121,70 @@ def test_answers_stand_side_by_side_and_are_found_by_words_and_outcome(open_page
     assert next(t.value for t in app.text) == "How many cups are 2 and 2?"
     app.text_input(key="answers_search_judged").set_value("no such words").run()
     assert "No prompt matches." in texts(app)
+
+
+def test_a_verdict_on_other_answers_is_not_shown_beside_these(open_page, judged):
+    keep_pairs(judged, [{**pair, "texts": "others"} for pair in PAIRS])
+    app = open_page("evaluate")
+    assert "judge: " not in said(app)
+    app.selectbox(key="answers_kind_judged").set_value("won").run()
+    assert "No prompt matches." in texts(app)
+    keep_pairs(judged, PAIRS)
+    assert "judge: trained preferred" in said(open_page("evaluate"))
+
+
+def test_what_is_left_out_of_a_long_answer_is_counted(open_page, judged):
+    long = [replace(ANSWERS[0], answer="x" * 6_100), *ANSWERS[1:]]
+    before = (judged / "answers.jsonl").read_text()
+    (judged / "answers.jsonl").write_text("".join(json.dumps(asdict(a)) + "\n" for a in long))
+    assert "100 more characters" in texts(open_page("evaluate"))
+    (judged / "answers.jsonl").write_text(before)
+
+
+def test_names_of_tags_are_no_markdown(open_page, judged):
+    found = {**asdict(JUDGED), "groups": {"**bold** :red[x]": [asdict(LOW)]}}
+    (judged / "evaluation.json").write_text(json.dumps(found))
+    app = open_page("evaluate")
+    assert not app.exception
+    assert app.segmented_control(key="kind_judged").options[1] != "**bold** :red[x]"
+    assert app.segmented_control(key="kind_judged").options[1].replace("\\", "") == "**bold** :red[x]"
+
+
+def test_a_preference_that_nothing_is_known_of_says_so():
+    found = {"pairs": 8, "trained": None, "trained_interval": None, "random": None, "random_interval": None}
+    told = evaluate.preference_sentence(found, arm=False)
+    assert told.endswith("trained not known, it is still as the base, random no such arm.")
+    known = {**found, "trained": 0.5, "trained_interval": [0.2, 0.8]}
+    assert "trained 50% (20% to 80%)" in evaluate.preference_sentence(known, arm=True)
+
+
+def test_runs_of_a_search_are_not_chosen_to_begin_with(open_page, corpus, judged):
+    trial = write_run(corpus, "trial")
+    (trial / "data.json").write_text(json.dumps({"mix": str(corpus.path / FOLDER / "s" / "mixes" / "1")}))
+    own = write_run(corpus, "own")
+    try:
+        app = open_page("evaluate")
+        assert [Path(chosen).name for chosen in app.multiselect[0].value if Path(chosen).name in ("trial", "own")] == [
+            "own"
+        ]
+    finally:
+        shutil.rmtree(trial)
+        shutil.rmtree(own)
+
+
+def test_a_held_out_answer_beside_samples_keeps_its_lines_and_names_of_sources_are_no_markdown(open_page, corpus):
+    folder = write_run(corpus, "samples")
+    told = {"id": "a", "source": "a*b*c", "prompt": [{"role": "user", "content": "q"}], "tokens": 2}
+    event = {"type": "samples", "step": 0, "answers": [{**told, "answer": "x", "reference": "one\n*two*"}]}
+    with (folder / "events.jsonl").open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    try:
+        app = open_page("train", run="samples")
+        assert not app.exception
+        assert "one\n*two*" in [element.value for element in app.text]
+        assert app.segmented_control(key="sample_samples").options == ["1 · a\\*b\\*c"]
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_the_form_becomes_the_command(open_page, judged):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from curation.corpus import Corpus
-from studio.pages import run_about, run_points, run_samples, runs, train_advice, train_form
+from studio.pages import run_about, run_points, run_samples, runs, train, train_advice, train_form
 from tests.studio.pages import button, command, texts, write_run
 from training.config import TrainConfig
 from training.runs.run_folder import process_start
@@ -49,6 +49,21 @@ def test_a_method_shows_its_own_settings_and_not_those_of_others(page):
     page = page.selectbox(key="train_method").set_value("dpo").run()
     assert "Beta" in labels(page)
     assert not {"Packing", "Loss on"} & labels(page)
+
+
+def test_beta_is_automatic_until_it_is_typed_and_then_part_of_the_command(page):
+    page = page.selectbox(key="train_method").set_value("dpo").run()
+    beta = next(n for n in page.number_input if n.label == "Beta")
+    assert (beta.value, beta.placeholder) == (None, "automatic")
+    assert "beta=" not in command(page, "train")
+    assert "--set beta=0.5" in command(beta.set_value(0.5).run(), "train")
+
+
+def test_patience_without_held_out_losses_is_told_before_the_start(corpus):
+    options = ["--set", "eval_steps=", "--set", "patience=2"]
+    _, config, wrong = train.suggested(corpus.path / "mixes" / "best", "models/small-1B", "sft", "lora", options)
+    assert (config.eval_steps, config.patience) == (None, 2)
+    assert "there is none on the way" in wrong.message
 
 
 def test_an_adapter_shows_its_own_settings(page):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from curation.errors import WinnowError
+from curation.errors import ModelError, WinnowError
 from tests.training.conftest import WriteMix
 from tests.training.short_runs import ShortRun, short_run
 from tests.training.test_training import CHAT, MATHS
@@ -60,6 +60,13 @@ def test_pissa_reward_and_spread_models_need_weights_that_are_not_quantized(monk
 def test_nothing_is_trained_on_top_of_virtual_tokens(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "PREFIX_TUNING"}))
     with pytest.raises(WinnowError, match=r"adapter of virtual tokens \(PREFIX_TUNING\), which nothing can train on"):
+        adapters.check(TrainConfig(base_model=str(tmp_path)))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "\xff"])
+def test_a_damaged_adapter_config_is_two_lines(content: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text(content, encoding="latin-1")
+    with pytest.raises(ModelError, match="can't be read as that of an adapter"):
         adapters.check(TrainConfig(base_model=str(tmp_path)))
 
 

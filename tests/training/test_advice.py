@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,84 @@ def test_without_a_tokenizer_tokens_are_guessed_and_that_is_told(write_mix: Writ
     assert "guessed from the characters" in told.how
 
 
+def test_a_document_longer_than_a_row_goes_on_in_the_next_one_and_is_not_cut(
+    tiny_model: Path, write_mix: WriteMix
+) -> None:
+    from training.methods.opening import open_tokenizer
+
+    mix, account = write_mix(train=[{"text": "rain " * (100 * n)} for n in range(1, 6)]), Account()
+    encoder = Encoder(open_tokenizer(str(tiny_model)), max_length=256, loss_on="all")
+    rows = list(encoder.encode_all(MixFolder(mix).examples("train"), account))
+    told = mix_facts(mix, base_facts(str(tiny_model)))
+    assert told.trained_tokens(256) == told.tokens == account.tokens == 5 * (100 + 200 + 300 + 400 + 500) + 5
+    assert told.sequences(256, "none")[0] == len(rows)
+    assert told.cut(256) == 0
+    (length,) = (s for s in advice(told, base_facts(str(tiny_model)), CPU, asked("pretrain")).suggestions[:1])
+    assert length.reason == "the model reads at most 256 tokens; longer documents go on in the next row"
+
+
+def test_held_out_rows_are_counted_without_blank_lines(tiny_model: Path, write_mix: WriteMix) -> None:
+    mix = write_mix(train=ROWS, eval=ROWS[:3])
+    with (mix / "eval.jsonl").open("a") as file:
+        file.write("\n\n")
+    assert mix_facts(mix, base_facts(str(tiny_model))).held_out == 3
+
+
+def test_tokens_of_turns_that_the_template_refuses_are_not_called_exact(
+    tiny_model: Path, write_mix: WriteMix, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "strict")
+    refusing = "{{ raise_exception('no') if messages|length > 2 else messages[0].content }}"
+    (tmp_path / "strict" / "chat_template.jinja").write_text(refusing)
+    three = {"messages": [*ROWS[0]["messages"], {"role": "user", "content": "And?"}]}
+    told = mix_facts(write_mix(train=[ROWS[0], three]), base_facts(str(tmp_path / "strict")))
+    assert not told.exact
+    assert "refuses 1 texts" in told.how
+    assert mix_facts(write_mix(train=ROWS[:1]), base_facts(str(tmp_path / "strict"))).exact
+
+
+def test_an_adapter_finds_its_base_beside_it_wherever_one_stands(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "../base"}')
+    assert base_facts(str(tmp_path / "adapter")) == base_facts(str(tmp_path / "base"))
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    assert "names no base model" in base_facts(str(tmp_path / "adapter")).reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "holds_another"),
+    [
+        ({"method": "grpo", "adapter": "full"}, True),
+        ({"method": "grpo", "adapter": "freeze"}, True),
+        ({"method": "grpo"}, False),
+        ({"method": "dpo", "lora_variant": "pissa"}, True),
+        ({"method": "dpo"}, False),
+        ({"method": "orpo", "adapter": "full"}, False),
+    ],
+)
+def test_a_reference_model_takes_memory_where_no_adapter_can_be_switched_off(
+    fields: dict[str, Any], holds_another: bool
+) -> None:
+    held = estimate(LLAMA, asked(**fields), on_gpu=False, sequences=1, length=8).weights
+    alone = estimate(LLAMA, asked(**{**fields, "method": "sft"}), on_gpu=False, sequences=1, length=8).weights
+    assert held is not None
+    assert alone is not None
+    assert held - alone == pytest.approx(4 * LLAMA.parameters / 2**30 if holds_another else 0, abs=0.02)  # type: ignore[operator]
+
+
+def test_only_best_fit_goes_one_sequence_at_a_time() -> None:
+    tight = Hardware("NVIDIA L4", 20.0, 20.0, 1, 8, "nvidia-smi")
+    by_packing = {
+        packing: advice(facts(100_000, tokens=4000), LLAMA, tight, asked(packing=packing))
+        for packing in ("best-fit", "wrapped")
+    }
+    assert values(by_packing["best-fit"])["batch_size"] == 32
+    assert values(by_packing["wrapped"])["batch_size"] < 32
+    assert "1 x 4096 tokens at once" in by_packing["best-fit"].memory.reason
+    assert f"{values(by_packing['wrapped'])['batch_size']} x 4096 tokens" in by_packing["wrapped"].memory.reason
+
+
 def test_full_training_of_8b_takes_sixteen_bytes_a_parameter_and_lora_two() -> None:
     full = estimate(LLAMA, asked(adapter="full"), on_gpu=True, sequences=1, length=1024)
     # 4 weights + 2 their bf16 copy + 4 gradients + 8 AdamW
@@ -143,7 +222,11 @@ def test_preferences_take_one_pass_and_their_own_rate() -> None:
     told = values(advice(facts(1_500), LLAMA, H100, asked("dpo", "full")))
     assert told["epochs"] == 1
     assert told["learning_rate"] == 5e-6  # that of the adapter which fits
-    assert values(advice(facts(1_500), LLAMA, H100, asked("simpo")))["beta"] == 2.0
+    simpo = advice(facts(1_500), LLAMA, H100, asked("simpo"))
+    assert (values(simpo)["beta"], values(simpo)["reward_margin"]) == (2.0, 1.0)
+    assert not any(s.changes for s in simpo.suggestions if s.field in ("beta", "reward_margin"))
+    given = advice(facts(1_500), LLAMA, H100, asked("simpo", beta=0.1))
+    assert next(s for s in given.suggestions if s.field == "beta").changes
 
 
 def test_patience_is_suggested_where_there_are_held_out_rows_and_several_passes() -> None:

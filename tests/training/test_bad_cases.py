@@ -14,8 +14,8 @@ from curation.ingestion import ingest
 from curation.mixing import build_mix, export, load_mix
 from training.judging.answer_rules import Finding, findings, looping
 from training.judging.answers import Answer
-from training.judging.bad_cases import bad_cases, found_bad_cases, neighbours_of
-from training.judging.claims import CAN_NOT_TELL, NOT_THERE, UNREADABLE, claim_in
+from training.judging.bad_cases import bad_cases, found_bad_cases, kept_bad_cases, neighbours_of
+from training.judging.claims import CAN_NOT_TELL, NOT_THERE, UNREADABLE, _request, claim_in
 from training.judging.remedies import store_neighbours
 
 
@@ -85,6 +85,15 @@ def test_a_wrong_answer_is_only_what_was_verified() -> None:
     assert broken(one, wrong)["wrong-answer"] == "the answer ends in 5; expected: 4"
     assert "wrong-answer" not in broken(one)
     assert "wrong-answer" in unknown(one)
+
+
+def test_an_answer_without_a_final_answer_says_so() -> None:
+    none = {"final_answer": False, "final_answer_found": None, "final_answer_expected": "5"}
+    scores = {**none, "final_answer_reason": "the answer has no number"}
+    assert broken(answer("What is 2 + 3?", "Who knows."), scores)["wrong-answer"] == (
+        "the answer has no number; expected: 5"
+    )
+    assert "None" not in broken(answer("What is 2 + 3?", "Who knows."), none)["wrong-answer"]
 
 
 # -------------------------------------------------------------------- a run
@@ -157,6 +166,52 @@ def test_hallucinations_are_null_with_the_reason_until_a_judge_has_read_the_answ
 )
 def test_a_claim_that_is_not_in_the_answer_is_no_hallucination(reply: str, broken: bool | None, why: str) -> None:
     assert claim_in(reply, GOOD) == Finding("hallucinated", broken, why)
+
+
+def test_the_judge_is_told_how_much_of_a_long_answer_it_does_not_see() -> None:
+    (_, text), *_ = _request(answer("Why?", "x" * 6_500, reference="short")).messages
+    assert "x\n[500 more characters are not shown]" in text
+    assert text.count("not shown]") == 1
+
+
+def test_a_report_is_kept_for_as_long_as_the_answers_and_what_is_asked_are_the_same(run: Path) -> None:
+    told = {"contradicted": True, "claim": "a switch turns it off", "why": "It has none."}
+    (run / "replies.jsonl").write_text(json.dumps({"contains": ["kettle"], "reply": json.dumps(told)}) + "\n")
+    judge = f"replay:{run / 'replies.jsonl'}"
+    report = json.loads(json.dumps(asdict(bad_cases(run, judge=judge, neighbours=2))))
+    assert (report["judge"], report["neighbours"]) == (judge, 2)
+    assert kept_bad_cases(run) == kept_bad_cases(run, judge=judge, neighbours=2) == report
+    others = ({"neighbours": 3}, {"judge": "openai:other"}, {"model": "base"}, {"embedding": "e"})
+    assert [kept_bad_cases(run, **other) for other in others] == [None] * 4
+    with (run / "answers.jsonl").open("a") as file:
+        file.write(json.dumps(asdict(answer("And now?", GOOD, id="p3"))) + "\n")
+    assert kept_bad_cases(run) is None
+
+
+def test_bad_cases_of_the_random_model_are_near_samples_that_it_was_trained_on(run: Path, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "How long does tea steep?"}, {"role": "assistant", "content": "Long."}]
+    rows = [{"id": "other", "messages": turns}, {"id": "far", "messages": [{**turns[0], "content": "Why?"}, turns[1]]}]
+    for name, its in (("train", ROWS[:3]), ("random", rows)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in its))
+    (run / "data.json").write_text(json.dumps({"mix": str(tmp_path)}))
+    one = {**asdict(answer("How long does tea steep?", "tea " * 20)), "model": "random"}
+    (run / "answers.jsonl").write_text(json.dumps(one) + "\n")
+    (case,) = bad_cases(run, model="random", neighbours=1).groups[0].bad
+    assert [near.id for near in case.neighbours] == ["other"]
+
+
+def test_samples_that_are_not_in_the_corpus_take_no_place_of_those_that_are(corpus: Corpus, run: Path) -> None:
+    report = asdict(bad_cases(run))
+    near = report["groups"][0]["bad"][0]["neighbours"]
+    gone = [{**near[0], "id": f"gone-{n}", "similarity": 1.0} for n in range(4)]
+    report["groups"][0]["bad"][0]["neighbours"] = [*gone, *near]
+    remedy = store_neighbours(corpus, report, "here", rules=["repetition"], most=3)
+    chosen = corpus.selection("here")
+    assert set(chosen.ids) == {sample["id"] for sample in near[:3]}
+    assert remedy.samples == 3
+    left = corpus.query("SELECT id FROM not_selected WHERE name = 'here'")["id"].to_list()
+    assert not set(left) & set(chosen.ids)
+    assert set(left) == {sample["id"] for sample in near[3:]}
 
 
 def test_the_nearest_samples_become_a_selection_and_a_recipe_with_more_of_them(corpus: Corpus, run: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from curation.errors import WinnowError
 from training.comparing_runs import compare_runs
+from training.runs.run_folder import EventReader
 
 
 def row(name: str, source: str) -> dict[str, Any]:
@@ -106,6 +107,15 @@ def test_the_seesaw_compares_with_the_base_or_with_one_of_the_runs(runs: list[Pa
     compared = compare_runs(runs, against="first")
     assert list(compared.seesaw) == ["second"]
     assert {c.name: c.difference for c in compared.seesaw["second"]} == {"all": 0.5, "a": 0.0}
+
+
+def test_events_of_each_run_are_read_once(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    new = EventReader.new
+    monkeypatch.setattr(EventReader, "new", lambda self: read.append(str(self._path)) or new(self))
+    compare_runs(runs)
+    compare_runs(runs, against="first")
+    assert read.count(str(runs[0] / "events.jsonl")) == read.count(str(runs[1] / "events.jsonl")) == 2
 
 
 def test_held_out_rows_that_differ_are_noted(runs: list[Path]) -> None:

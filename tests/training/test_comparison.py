@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from training.data.encoding import Encoded
-from training.judging.comparison import SourceRow, difference, preference, rows_by_source, source_row, verdict, wilson
+from training.judging.comparison import (
+    SourceRow,
+    clopper_pearson,
+    difference,
+    of_outcomes,
+    preference,
+    rows_by_source,
+    source_row,
+    verdict,
+    wilson,
+)
 
 
 def rows(*sources: str) -> list[Encoded]:
@@ -54,3 +64,37 @@ def test_a_preference_counts_when_it_is_stronger_than_the_base_has_it() -> None:
 
 def test_wilson_equals_the_textbook() -> None:
     assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+
+
+def test_clopper_and_pearson_equal_the_textbook() -> None:
+    assert clopper_pearson(4, 4) == pytest.approx((0.025**0.25, 1.0), abs=1e-9)
+    assert clopper_pearson(0, 10) == pytest.approx((0.0, 0.3085), abs=1e-4)
+    assert clopper_pearson(8, 10) == pytest.approx((0.4439, 0.9748), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "gained, lost, proven",
+    [(4, 0, False), (5, 0, False), (6, 0, True), (9, 2, False), (10, 2, True), (0, 0, False)],
+)
+def test_a_change_of_right_answers_is_proven_only_where_the_exact_test_says_so(
+    gained: int, lost: int, proven: bool
+) -> None:
+    outcomes = np.array([1.0] * gained + [-1.0] * lost + [0.0] * (30 - gained - lost))
+    found = difference(outcomes, np.ones(30))
+    assert found == of_outcomes(gained, lost, 30)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= found.mean <= found.high
+    assert (found.low > 0) == proven
+
+
+def test_a_loss_that_is_no_number_proves_nothing() -> None:
+    random = np.linspace(1, 2, 40)
+    told = verdict(judged(np.where(np.arange(40) == 3, np.nan, random), random))
+    assert told == "not proven: a held-out loss is no finite number"
+
+
+def test_a_model_that_is_its_base_has_no_accuracy_of_preferences() -> None:
+    base = (np.array([5.0, 5.0]), np.array([6.0, 6.0]))
+    found = preference({"base": base, "trained": base})
+    assert (found.pairs, found.trained, found.trained_interval) == (2, None, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from tests.training.conftest import WriteMix
 from training.config import TrainConfig
-from training.runs.run_folder import events, status
+from training.runs.run_folder import RunFolder, events, status
 from training.training import TrainReport, prepare, report
 from training.worker import Worker
 
@@ -118,6 +120,58 @@ def test_a_resumed_run_remembers_its_patience(
     resumed = trained(mix, config, tmp_path)
     assert (resumed.losses, resumed.held_out) == (early.losses, early.held_out)
     assert (resumed.steps, resumed.best_step) == (early.steps, early.best_step)
+
+
+def died_before_its_end(report: TrainReport, run: Path) -> RunFolder:
+    """A copy of a run whose process had saved its last checkpoint, but not yet the model."""
+    shutil.copytree(report.run, run)
+    shutil.rmtree(run / "final")
+    folder = RunFolder(run)
+    folder.write("status.json", {**folder.read("status.json"), "state": "running", "pid": 2**22 + 1})
+    last = [event for event in events(run) if event["type"] not in ("best", "done", "memory")]
+    (run / "events.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in last))
+    return folder
+
+
+def weights(run: Path | str) -> bytes:
+    return (Path(run) / "final" / "adapter_model.safetensors").read_bytes()
+
+
+def test_a_process_that_dies_after_the_last_step_leaves_nothing_to_train(
+    mix: Path, config: TrainConfig, tmp_path: Path
+) -> None:
+    # Fifteen rows of two a pass: the seventeenth step is the second of the second pass.
+    short = config.model_copy(update={"packing": "none", "max_steps": 17, "save_steps": 17, "patience": None})
+    whole = trained(mix, short, tmp_path / "whole")
+    folder = died_before_its_end(whole, tmp_path / "died")
+    Worker(folder.path).work()
+    resumed = report(folder.path)
+    assert (resumed.state, resumed.steps, resumed.losses) == ("done", 17, whole.losses)
+    assert resumed.held_out == whole.held_out
+    assert weights(folder.path) == weights(whole.run)
+
+
+def test_a_process_that_dies_after_an_early_stop_does_not_train_on(
+    mix: Path, config: TrainConfig, early: TrainReport, tmp_path: Path
+) -> None:
+    often = config.model_copy(update={"save_steps": 1})
+    whole = trained(mix, often, tmp_path / "whole")
+    assert whole.losses == early.losses
+    folder = died_before_its_end(whole, tmp_path / "died")
+    assert folder.checkpoint() == folder.checkpoints / f"checkpoint-{early.steps}"
+    Worker(folder.path).work()
+    resumed = report(folder.path)
+    assert (resumed.state, resumed.steps, resumed.best_step) == ("done", early.steps, early.best_step)
+    assert resumed.losses == early.losses
+    assert weights(folder.path) == weights(early.run)
+
+
+def test_a_run_that_fails_as_it_goes_on_still_says_how_far_it_was(tmp_path: Path, config: TrainConfig) -> None:
+    run = RunFolder(tmp_path)
+    run.write("config.json", config.model_dump(mode="json"))
+    run.write("status.json", {"state": "starting", "step": 12})
+    Worker(tmp_path).set_status(state="starting")
+    assert status(tmp_path).step == 12
 
 
 def test_logs_have_speed_memory_and_time_left_and_say_why_there_is_no_mfu(early: TrainReport) -> None:

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.training.conftest import CHATML, byte_tokenizer
+from curation.errors import WinnowError
+from tests.training.conftest import CHATML, WriteMix, byte_tokenizer
 from tests.training.templates import STYLES, tokenizer_of
 from training.config import TrainConfig
 from training.data.encoding import Account, Encoded, Encoder, prefix_of_tokens, rejected_side
-from training.data.mix_folder import example
+from training.data.mix_folder import MixFolder, example
+from training.data.training_set import training_set
 from training.data.turns import FOLDED_CALLS, FOLDED_REASONING, LOST_REASONING, NO_TOOLS
 
 UNMARKED = CHATML.replace("{% generation %}", "").replace("{% endgeneration %}", "")
@@ -248,3 +250,27 @@ def test_the_encoder_of_a_run_learns_what_its_config_says() -> None:
     encoder = Encoder.of(byte_tokenizer(), config)
     assert (encoder.loss_on, encoder.reasoning, encoder.max_length) == ("last", "drop", 99)
     assert Encoder.of(byte_tokenizer(), config.model_copy(update={"method": "pretrain"})).loss_on == "all"
+
+
+def test_why_rows_of_the_random_arm_were_left_out_is_told(write_mix: WriteMix) -> None:
+    short, long = ({"instruction": "a" * n, "output": "b"} for n in (1, 90))
+    encoder = Encoder(byte_tokenizer(), max_length=60)
+    config = TrainConfig(base_model="m", max_length=60, arm="random")
+    data = training_set(MixFolder(write_mix(train=[short] * 2, random=[long, short, short])), config, encoder)
+    assert (data.account.rows, dict(data.account.dropped)) == (2, {"its answer lies beyond max_length 60": 1})
+    with pytest.raises(WinnowError, match=r"the commonest reason \(1 rows\): its answer lies beyond") as raised:
+        training_set(MixFolder(write_mix(train=[short], random=[long])), config, encoder)
+    assert raised.value.fix == "raise max_length (it is 60)"
+
+
+@pytest.mark.parametrize("arm", ["mix", "random"])
+def test_a_pair_whose_rejected_answer_is_cut_counts_as_cut(arm: str, write_mix: WriteMix) -> None:
+    def said(text: str) -> list[dict[str, str]]:
+        return [{"role": "assistant", "content": text}]
+
+    asked = [{"role": "user", "content": "a"}]
+    rows = [{"prompt": asked, "chosen": said("b"), "rejected": said("c" * n)} for n in (1, 90)]
+    config = TrainConfig(base_model="m", method="dpo", max_length=60, arm=arm)
+    mix = MixFolder(write_mix(train=rows, random=rows))
+    data = training_set(mix, config, Encoder(byte_tokenizer(), max_length=60), pairs=True)
+    assert (data.account.rows, data.account.truncated) == (2, 1)

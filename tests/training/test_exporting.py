@@ -149,6 +149,36 @@ def test_what_cannot_be_exported_is_told_in_two_lines(adapter: RunFolder, whole:
     assert not (tmp_path / "out").exists()
 
 
+def test_an_export_replaces_an_export_and_nothing_that_a_user_has_put_there(whole: RunFolder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = export_model(whole.path, out)
+    assert ".winnow-export" not in first.files
+    (out / "README.md").write_text("mine now, and winnow's")
+    assert export_model(whole.path, out).files == first.files
+    assert (out / "README.md").read_text().startswith("---")
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(WinnowError, match=r"out holds something else: thesis\.tex"):
+        export_model(whole.path, out)
+    assert (out / "thesis.tex").read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_whose_readme_speaks_of_winnow_is_no_export(whole: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# My notes on winnow")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    with pytest.raises(WinnowError, match="holds something else"):
+        export_model(whole.path, tmp_path)
+    assert (tmp_path / ".git" / "HEAD").exists()
+
+
+@pytest.mark.parametrize("where", [".", "final", "exported", ".."])
+def test_an_export_goes_nowhere_into_or_around_its_run(whole: RunFolder, where: str) -> None:
+    with pytest.raises(WinnowError, match="hold each other"):
+        export_model(whole.path, whole.path / where)
+    assert (whole.final / "model.safetensors").exists()
+
+
 def test_without_llama_cpp_there_is_no_gguf(whole: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("WINNOW_GGUF_CONVERT", raising=False)
@@ -237,6 +267,7 @@ def pushed(folder: Path) -> str:
 def test_a_push_makes_a_private_repository_and_uploads_every_file(hub: type[Hub], tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("---\ntags: [winnow]\n---\n# small\n")
     (tmp_path / "config.json").write_text("{}")
+    (tmp_path / ".winnow-export").write_text("{}")
     said = pushed(tmp_path)
     assert said.strip().endswith("/someone/small"), said
     created = next(json.loads(body) for path, _, body in hub.seen if path.endswith("/repos/create"))
@@ -246,7 +277,7 @@ def test_a_push_makes_a_private_repository_and_uploads_every_file(hub: type[Hub]
     lines = [json.loads(line) for line in commit.splitlines()]
     files = {line["value"]["path"]: line["value"]["content"] for line in lines if line["key"] == "file"}
     assert base64.b64decode(files["config.json"]) == b"{}"
-    assert set(files) == {"README.md", "config.json"}
+    assert set(files) == {"README.md", "config.json"}, "the mark stays here"
     assert {token for _, token, _ in hub.seen} == {"Bearer hf_a_secret_of_mine"}
 
 

@@ -13,7 +13,7 @@ from curation.errors import WinnowError
 from tests.training.conftest import WriteMix, byte_tokenizer
 from tests.training.test_training import CHAT, MATHS, trained_here
 from training.config import TrainConfig
-from training.methods.opening import check_base_model, open_model
+from training.methods.opening import check_base_model, open_model, open_tokenizer
 from training.runs.failures import explained
 from training.runs.run_folder import RunFolder, status
 from training.training import TrainReport, prepare, report
@@ -67,6 +67,10 @@ def out_of_gpu_memory() -> Exception:
     return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+def out_of_memory_in_words() -> Exception:
+    return RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later")
+
+
 def out_of_cpu_memory() -> Exception:
     """As torch says it."""
     import torch
@@ -85,17 +89,27 @@ def test_memory_that_runs_out_leaves_the_last_checkpoint_from_which_the_run_goes
     assert ended.state == "failed"
     assert ended.message == "Not enough memory with batch_size 2, max_length 128, full."
     assert ended.fix == (
-        "halve batch_size and double accumulation, lower max_length, use adapter lora; the last checkpoint is kept"
+        "lower max_length, set activation_checkpointing on, use adapter lora; the last checkpoint is kept"
     )
     assert run.checkpoint() == tmp_path / "checkpoints" / "checkpoint-4"
     assert trained_here(mix, config, tmp_path).losses == uninterrupted.losses
 
 
-@pytest.mark.parametrize("error", [out_of_gpu_memory, out_of_cpu_memory, MemoryError])
+@pytest.mark.parametrize("error", [out_of_gpu_memory, out_of_cpu_memory, out_of_memory_in_words, MemoryError])
 def test_memory_that_runs_out_is_known_by_what_is_raised(
     error: Callable[[], Exception], config: TrainConfig, tmp_path: Path
 ) -> None:
     assert explained(error(), config, RunFolder(tmp_path)).message.startswith("Not enough memory with batch_size 2")
+
+
+def test_what_saves_memory_depends_on_what_goes_through_the_model_at_a_time(tmp_path: Path) -> None:
+    def fix(**fields: Any) -> str:
+        return explained(MemoryError(), TrainConfig(base_model="m", adapter="lora", **fields), RunFolder(tmp_path)).fix
+
+    assert fix(packing="best-fit") == ("lower max_length, set activation_checkpointing on; the last checkpoint is kept")
+    assert fix(packing="none").startswith("halve batch_size and double accumulation, lower max_length, set")
+    assert fix(method="dpo").startswith("halve batch_size and double accumulation")
+    assert fix(packing="none", batch_size=1).startswith("lower max_length, set")
 
 
 def test_a_disk_that_fills_while_a_checkpoint_is_written_leaves_the_one_before_and_no_half_of_the_new(
@@ -174,6 +188,22 @@ def test_a_base_model_with_too_few_or_broken_weights_is_not_trained_from_random_
     (broken / "model.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(WinnowError, match="could not be opened"):
         open_model(str(broken))
+
+
+def test_a_damaged_adapter_or_tokenizer_is_told_in_two_lines(tiny_model: Path, tmp_path: Path) -> None:
+    config = tmp_path / "adapter_config.json"
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"\0" * 100)
+    config.write_text(json.dumps({"base_model_name_or_path": str(tiny_model), "peft_type": "LORA", "r": 4}))
+    with pytest.raises(WinnowError, match=r"The adapter of the base model .* could not be opened"):
+        open_model(str(tmp_path))
+    for content in ("", "{}", "[]"):
+        config.write_text(content)
+        with pytest.raises(WinnowError, match=r"The adapter_config\.json of .* can't be read"):
+            open_model(str(tmp_path))
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").write_text("{}")
+    with pytest.raises(WinnowError, match=r"The tokenizer of the base model .* could not be opened"):
+        open_tokenizer(str(tmp_path / "model"))
 
 
 def test_a_run_that_failed_before_it_learnt_anything_is_reported_without_numbers(

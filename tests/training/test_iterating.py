@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from curation.errors import WinnowError
+from studio.iterating import iterate_dpo as command
 from tests.synthesis.loopback import Loopback
 from tests.training.conftest import WriteMix
 from training.config import TrainConfig
 from training.data.mix_folder import example
 from training.iterating import IterateReport, JudgeRater, Plan, Round, VerifiedRater, iterate_dpo
 from training.iterating.pairing import CUT_OFF, EMPTY, SAME_REWARD, SAME_TEXT, paired
+from training.iterating.plan import material_of
 from training.iterating.rounds import best_round, rounds_without_rise
 from training.rewards import Answer
 from training.training import TrainReport, prepare, report
@@ -109,6 +113,44 @@ def test_without_held_out_pairs_the_reward_decides_and_without_any_measure_nothi
     assert (best_round(rounds_of([None, None])), rounds_without_rise(rounds_of([None, None]))) == (2, 0)
 
 
+# ------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"adapter": "prefix"}, "Round 2 would train on an adapter of virtual tokens"),
+        ({"adapter": "qlora"}, "qlora holds the base in 4 bits"),
+        ({"processes": 2, "strategy": "ddp", "offload": True}, "Nothing can be offloaded"),
+        ({"patience": 2}, "there is none on the way"),
+        ({"base_model": "./nowhere"}, "There is no base model"),
+    ],
+)
+def test_what_a_round_would_refuse_is_refused_before_an_answer_is_written(
+    fields: dict[str, Any], message: str, mix: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(mix, tiny_model, tmp_path)
+    with pytest.raises(WinnowError, match=message):
+        iterate_dpo(replace(plan, config=plan.config.model_copy(update=fields)), training=Here())
+    assert not list(tmp_path.iterdir())
+
+
+def test_prompts_are_read_with_reasoning_kept_or_dropped_as_the_config_says(
+    mix: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(mix, tiny_model, tmp_path)
+    dropping = replace(plan, config=plan.config.model_copy(update={"reasoning": "drop"}))
+    assert (material_of(plan).encoder.reasoning, material_of(dropping).encoder.reasoning) == ("keep", "drop")
+
+
+@pytest.mark.parametrize(("word", "fix"), [("rewards=length", "give --rewards"), ("method=sft", "leave it out")])
+def test_settings_that_the_command_does_not_read_are_refused(word: str, fix: str, mix: Path, tiny_model: Path) -> None:
+    words = [str(mix), "--name", "own", "--base-model", str(tiny_model), "--set", word]
+    refused = CliRunner().invoke(command, words).exception
+    assert isinstance(refused, WinnowError)
+    assert fix in refused.fix
+
+
 # ------------------------------------------------------------------ rounds
 
 
@@ -169,6 +211,7 @@ def test_each_round_begins_with_the_model_of_the_round_before(made: IterateRepor
     first, second = made.rounds
     begun = [json.loads((Path(r.run) / "config.json").read_text())["base_model"] for r in made.rounds]
     assert begun == [str(tiny_model), str(Path(first.run) / "final")]
+    assert not any("not used" in note for r in made.rounds for note in report(r.run).notes)
     assert [r.number for r in made.rounds] == [1, 2]
     assert second.held_out_before == first.held_out_after
     assert made.stopped == "2 rounds were asked for"

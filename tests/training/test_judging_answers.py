@@ -45,9 +45,53 @@ def test_prompts_of_a_file_are_texts_or_rows_of_a_format(tmp_path: Path) -> None
     file = tmp_path / "mine.jsonl"
     file.write_text(json.dumps({"prompt": "Say yes", "reference": "yes"}) + "\n" + json.dumps(SUM) + "\n")
     first, second = prompts_in(file, None)
-    assert (first.id, first.question, first.reference, first.source) == ("mine.jsonl:1", "Say yes", "yes", "mine")
+    assert (first.question, first.reference, first.source) == ("Say yes", "yes", "mine")
     assert (second.id, second.question) == ("s", "1 plus 1?")
     assert len(prompts_in(file, 1)) == 1
+
+
+def lines(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_prompt_without_an_id_keeps_its_name_where_lines_move(tmp_path: Path) -> None:
+    one, two = {"prompt": "Say yes", "reference": "yes"}, {"prompt": "Say no"}
+    before = {p.question: p.id for p in prompts_in(lines(tmp_path / "a.jsonl", one, two), None)}
+    assert {p.question: p.id for p in prompts_in(lines(tmp_path / "b.jsonl", two, one, two), None)} == before
+    assert len(set(before.values())) == 2
+
+
+def test_two_prompts_with_one_id_are_refused_as_their_answers_would_be_mixed_up(
+    tmp_path: Path, write_mix: WriteMix
+) -> None:
+    file = lines(tmp_path / "p.jsonl", {"id": "a", "prompt": "One?"}, {"id": "a", "prompt": "Two?"})
+    with pytest.raises(WinnowError, match=r"Two different prompts in .*p\.jsonl have the id a"):
+        prompts_in(file, None)
+    mix = MixFolder(write_mix(eval=[SUM, {**SUM, "instruction": "2 plus 2?"}]))
+    with pytest.raises(WinnowError, match="have the id s"):
+        held_out_prompts(mix, 10, lambda row: row)
+
+
+def test_what_an_answer_is_checked_by_comes_with_the_row(tmp_path: Path, write_mix: WriteMix) -> None:
+    checks = {"tests": ["assert f(1) == 2"], "entry_point": "f"}
+    mix = MixFolder(write_mix(eval=[{**SUM, **checks}]))
+    assert held_out_prompts(mix, 1, lambda row: row)[0].metadata == checks
+    row, prompt = prompts_in(lines(tmp_path / "p.jsonl", {**SUM, **checks}, {"prompt": "f?", **checks}), None)
+    assert (row.metadata, prompt.metadata) == (checks, checks)
+
+
+def test_a_reference_may_be_a_number_and_nothing_else_but_a_text(tmp_path: Path) -> None:
+    assert prompts_in(lines(tmp_path / "p.jsonl", {"prompt": "2 plus 2?", "reference": 4}), None)[0].reference == "4"
+    with pytest.raises(WinnowError, match="holds no prompt"):
+        prompts_in(lines(tmp_path / "p.jsonl", {"prompt": "2 plus 2?", "reference": {"a": 4}}), None)
+
+
+def test_a_file_of_prompts_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_bytes('{"prompt": "你好"}\n'.encode("gbk"))
+    with pytest.raises(WinnowError, match="are not UTF-8") as error:
+        prompts_in(tmp_path / "p.jsonl", None)
+    assert error.value.fix == "save the file as UTF-8"
 
 
 @pytest.mark.parametrize("line", ['{"prompt": ""}', '{"a": 1}', "[]", "{", '{"prompt": [{"role": "user"}]}'])
@@ -127,3 +171,25 @@ def test_code_is_run_against_the_tests_of_the_metadata() -> None:
     assert [(s.model, s.right) for s in passed.shares] == [("base", 0), ("trained", 1)]
     nothing = code_tests_of(score([answer("2")], {}))
     assert (nothing.shares, nothing.reason) == ([], "the metadata hold no tests")
+
+
+def test_where_no_program_can_be_run_an_answer_without_code_is_not_wrong_either() -> None:
+    tests = {"s": {"test_list": ["assert double(2) == 4"]}}
+    program = "import no_such_module\n\ndef double(n):\n    return n * 2"
+    rows = score([answer(program), answer("I can't.", "base")], tests)
+    assert [row["code_tests"] for row in rows] == [None, None]
+    assert rows[1]["code_tests_reason"] == "no program could be run here"
+
+
+def test_a_gain_of_four_answers_is_not_proven_by_resampling_them() -> None:
+    # Four gained and none lost: McNemar's exact test gives p = 0.125.
+    rows = []
+    for n in range(20):
+        rows += [
+            {"id": str(n), "model": model, "final_answer": right, "final_answer_reason": None}
+            for model, right in (("trained", True), ("base", n >= 4))
+        ]
+    gained = final_answers_of(rows).gained
+    assert gained is not None
+    assert gained.mean == pytest.approx(0.2)
+    assert (gained.low or 0) < 0 < (gained.high or 0)

@@ -61,3 +61,16 @@ def test_a_corpus_tells_tags_scores_and_metadata_of_held_out_rows_and_the_run_ke
 def test_rows_of_an_own_mix_may_carry_their_facts_themselves(tmp_path: Path, write_mix: WriteMix) -> None:
     mix = MixFolder(write_mix(eval=[{"id": "a", "instruction": "q", "output": "a", "tags": ["t"], "scores": {"d": 2}}]))
     assert read_facts(tmp_path, mix)["a"] == Facts("a", tags={"tags": ["t"]}, scores={"d": 2})
+
+
+def test_a_row_without_an_id_has_the_facts_of_its_own_line(tmp_path: Path, write_mix: WriteMix) -> None:
+    rows = [{"instruction": "q", "output": "a", "metadata": {"gold": n}} for n in (1, 2)]
+    mix = MixFolder(write_mix(eval=rows))
+    facts = read_facts(tmp_path, mix)
+    assert [facts[example.id].metadata for example in mix.examples("eval")] == [{"gold": 1}, {"gold": 2}]
+
+
+def test_scores_that_are_no_finite_numbers_are_left_out(tmp_path: Path, write_mix: WriteMix) -> None:
+    scores = {"good": 2, "text": "3", "nan": float("nan"), "flag": True, "none": None}
+    mix = MixFolder(write_mix(eval=[{"id": "a", "instruction": "q", "output": "a", "scores": scores}]))
+    assert read_facts(tmp_path, mix)["a"].scores == {"good": 2}

@@ -33,6 +33,12 @@ def test_chinese_is_counted_by_characters_and_other_letters_are_words() -> None:
     assert sentence_bleu(["这是一种香气很好的茶"], ["这是一种香气很好的茶"])[0] == pytest.approx(100)
 
 
+def test_japanese_is_counted_by_characters_kana_too() -> None:
+    japanese = "これはとてもおいしいお茶です"
+    assert sentence_bleu([japanese[:-1] + "だ"], [japanese])[0] > 80
+    assert _bleu([japanese, "绿茶"]).tokenizer.signature() == "char"
+
+
 def test_bleu_of_a_corpus_has_an_interval_that_holds_it() -> None:
     references = [f"the number {n} comes after the number {n - 1} and is not small" for n in range(30)]
     answers = [r if i % 2 else r.replace("number", "figure") for i, r in enumerate(references)]

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.synthesis.loopback import Loopback
-from tests.training.conftest import WriteMix
-from training.answering import Asked, weights_of
+from tests.training.conftest import CHATML, WriteMix, byte_tokenizer
+from training.answering import AnswersReport, Asked, answering, weights_of
 from training.config import TrainConfig
+from training.data.encoding import Encoder
+from training.data.mix_folder import MixFolder
 from training.evaluation import evaluate, evaluation
 from training.judging import lm_eval
 from training.judging.answers import read_answers
 from training.judging.verified import read_scores
+from training.runs.run_folder import RunFolder
 from training.training import prepare
 from training.worker import Worker
 
@@ -46,7 +51,7 @@ def run(tiny_model: Path, write_mix: WriteMix, tmp_path_factory: pytest.TempPath
         base_model=str(tiny_model), adapter="full", max_length=64, max_steps=2, eval_steps=None, sample_answers=0
     )
     folder = tmp_path_factory.mktemp("runs") / "first"
-    Worker(prepare(write_mix(train=ROWS[:10], eval=ROWS[10:]), config, folder).path).work()
+    Worker(prepare(write_mix(train=ROWS[:10], eval=ROWS[10:], random=ROWS[:10]), config, folder).path).work()
     return folder
 
 
@@ -123,3 +128,60 @@ def test_an_evaluation_of_an_earlier_version_is_still_read(run: Path, judged: An
     (run / "evaluation.json").write_text(json.dumps(old))
     assert (evaluation(run) or {})["verdict"] == old["verdict"]
     (run / "evaluation.json").write_text(kept)
+
+
+def test_what_was_judged_of_other_answers_is_not_shown(run: Path, judged: Any) -> None:
+    with Loopback(lambda body, _: '{"better": "A"}') as server:
+        evaluate([run], baseline=False, asked=Asked(answers=6, most_tokens=8, judge=server.spec))
+    again = evaluate([run], baseline=False, asked=Asked(answers=6, most_tokens=8)).runs[0].answers
+    assert isinstance(again, AnswersReport)
+    assert [rate.prompts for rate in again.win_rates] == [6]
+    kept = (run / "answers.jsonl").read_text()
+    rows = [json.loads(line) for line in kept.splitlines()]
+    other = [{**row, "answer": "something else"} if row["model"] == "trained" else row for row in rows]
+    (run / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
+    changed = evaluate([run], baseline=False, asked=Asked(answers=6, most_tokens=8)).runs[0].answers
+    assert isinstance(changed, AnswersReport)
+    assert (changed.win_rates, changed.judge_reason) == ([], "no judge was asked for")
+    (run / "answers.jsonl").write_text(kept)
+
+
+def test_a_harness_that_fails_costs_nothing_but_its_numbers_and_those_it_found_stay(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(lm_eval, "installed", lambda: True)
+        patch.setattr(lm_eval, "command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+        failed = evaluate([run], baseline=False, asked=Asked(lm_eval=tmp_path)).runs[0]
+    assert failed.overall is not None
+    assert isinstance(failed.lm_eval, lm_eval.LmEval)
+    assert str(failed.lm_eval.reason).startswith("lm-eval ended with status 3")
+    assert (evaluation(run) or {})["overall"]["examples"] == 14
+    found = {**asdict(failed.lm_eval), "results": {"winnow_choice": {"acc": 0.5}}, "reason": None}
+    RunFolder(run).write("evaluation.json", {**(evaluation(run) or {}), "lm_eval": found})
+    assert evaluate([run], baseline=False).runs[0].lm_eval == found
+    RunFolder(run).write("evaluation.json", {**(evaluation(run) or {}), "lm_eval": {**found, "weights": "other"}})
+    assert evaluate([run], baseline=False).runs[0].lm_eval is None
+
+
+def test_prompts_of_a_file_are_prepared_and_those_that_the_template_refuses_are_counted(
+    run: Path, tmp_path: Path
+) -> None:
+    refusing = "{% if messages[-1]['content'] == 'refuse me' %}{{ raise_exception('no') }}{% endif %}" + CHATML
+    config = TrainConfig.from_file(run / "config.json")
+    (tmp_path / "p.jsonl").write_text('{"prompt": "refuse me"}\n{"prompt": "ask me"}\n')
+    encoder = Encoder.of(byte_tokenizer(refusing), config)
+    asked = Asked(prompts=tmp_path / "p.jsonl")
+    mix = MixFolder(Path(RunFolder(run).read("data.json")["mix"]))
+    found = answering(RunFolder(tmp_path), mix, asked, {}, encoder, 256, "float32")
+    assert ([p.question for p in found.prompts], found.refused, found.too_long) == (["ask me"], 1, 0)
+
+
+def test_a_random_arm_that_is_there_is_compared_with_also_where_none_is_to_be_trained(run: Path, judged: Any) -> None:
+    assert judged.random_run is None
+    config = TrainConfig.from_file(run / "config.json").model_copy(update={"arm": "random"})
+    Worker(prepare(RunFolder(run).read("data.json")["mix"], config, run / "random").path).work()
+    found = evaluate([run], baseline=False).runs[0]
+    assert found.random_run == str(run / "random")
+    assert found.overall is not None
+    assert found.overall.random is not None

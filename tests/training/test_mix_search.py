@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 
 from curation.errors import WinnowError
 from training.config import TrainConfig
-from training.mix_search.searching import Search, found, search
+from training.data.mix_folder import MixFolder
+from training.mix_search.regression import Predicted, WeightsFit
+from training.mix_search.searching import Search, _recipe, found, search
 from training.mix_search.trials import Plan, Source
 from training.training import TrainReport, prepare, report
 from training.worker import Worker
@@ -54,17 +57,18 @@ class Here:
         return report(run)
 
 
-def test_a_search_trains_three_runs_once_and_none_the_second_time(tiny_model, write_mix, tmp_path) -> None:
+def test_a_search_trains_its_runs_once_and_none_the_second_time(tiny_model, write_mix, tmp_path) -> None:
     mix = write_mix(train=rows("tea", 16), eval=rows("cup", 2))
     config = TrainConfig(base_model=str(tiny_model), adapter="full", max_steps=2, eval_steps=None, batch_size=2)
-    wanted = Search("sizes", runs=3, smallest=0.25)
+    wanted = Search("sizes", runs=4, smallest=0.125)
     first, second = Here(), Here()
     places = {"folder": tmp_path / "search", "runs_dir": tmp_path / "runs"}
     made = search(mix, config, wanted, **places, training=first)
     again = search(mix, config, wanted, **places, training=second)
-    assert len(first.runs) == 3
+    assert len(first.runs) == 4
     assert second.runs == []
     assert [(trial.share, trial.rows, trial.trained) for trial in made.trials] == [
+        (0.125, 2, True),
         (0.25, 4, True),
         (0.5, 8, True),
         (1.0, 16, True),
@@ -72,15 +76,12 @@ def test_a_search_trains_three_runs_once_and_none_the_second_time(tiny_model, wr
     assert [trial.loss for trial in again.trials] == [trial.loss for trial in made.trials]
     assert not any(trial.trained for trial in again.trials)
     assert made.law is not None
-    assert made.law.reason == "a law needs runs of 4 sizes, and there are 3"
     kept = found(tmp_path / "search")
     assert kept is not None
     assert kept["trials"][2]["tokens"] == made.trials[2].tokens
 
 
 def test_a_larger_size_holds_the_smaller_ones_and_a_higher_weight_the_lower_one(write_mix) -> None:
-    from training.data.mix_folder import MixFolder
-
     source = Source(MixFolder(write_mix(train=rows("tea", 20) + rows("sums", 20), eval=rows("tea", 2))), seed=0)
     small, large = (set(source.taken(Plan(share, None, 0), 0)) for share in (0.25, 0.5))
     assert small < large
@@ -97,8 +98,6 @@ def test_a_larger_size_holds_the_smaller_ones_and_a_higher_weight_the_lower_one(
 
 
 def test_runs_over_weights_have_about_as_much_text(write_mix) -> None:
-    from training.data.mix_folder import MixFolder
-
     source = Source(MixFolder(write_mix(train=rows("tea", 50) + rows("sums", 50), eval=rows("tea", 2))), seed=0)
     for weight in (0.2, 0.5, 0.8):
         taken = source.taken(Plan(None, {"tea": weight, "sums": 1 - weight}, 0), 0.5 * source.text)
@@ -106,8 +105,6 @@ def test_runs_over_weights_have_about_as_much_text(write_mix) -> None:
 
 
 def test_a_mix_of_a_trial_is_a_mix_folder_with_the_same_held_out_rows(write_mix, tmp_path) -> None:
-    from training.data.mix_folder import MixFolder
-
     mix = write_mix(train=rows("tea", 8), eval=rows("cup", 2))
     folder = Source(MixFolder(mix), seed=0).write(Plan(0.5, None, 0), 0, tmp_path / "part")
     assert (folder / "eval.jsonl").read_bytes() == (mix / "eval.jsonl").read_bytes()
@@ -122,10 +119,90 @@ def test_a_mix_of_a_trial_is_a_mix_folder_with_the_same_held_out_rows(write_mix,
         ({"train": rows("tea", 4), "eval": rows("tea", 2)}, Search("s"), "0.0625 of the 4 rows"),
         ({"train": rows("tea", 4), "eval": rows("tea", 2)}, Search("s", over="weights"), "one source"),
         ({"train": rows("tea", 4), "eval": rows("tea", 2)}, Search("s", smallest=2), "can't be made"),
+        ({"train": rows("tea", 64), "eval": rows("tea", 2)}, Search("s", runs=2), "needs 4 runs .* 2 are asked for"),
+        (
+            {"train": rows("tea", 64) + rows("sums", 64), "eval": rows("tea", 2)},
+            Search("s", over="weights", runs=4),
+            "2 sources needs 5 runs .* 4 are asked for",
+        ),
     ],
 )
 def test_what_can_not_be_searched_is_two_lines(write_mix, tmp_path, tiny_model, files, wanted, message) -> None:
     config = TrainConfig(base_model=str(tiny_model))
+    training = Here()
     with pytest.raises(WinnowError, match=message) as raised:
-        search(write_mix(**files), config, wanted, folder=tmp_path / "s", runs_dir=tmp_path / "r", training=Here())
+        search(write_mix(**files), config, wanted, folder=tmp_path / "s", runs_dir=tmp_path / "r", training=training)
     assert raised.value.fix
+    assert training.runs == []
+
+
+# -------------------------------------------------------------------- runs that are only told of
+
+
+def told_by(losses: list[float], **more: Any) -> Any:
+    """A training that has ended before it began, with these losses one run after the other."""
+    left = iter(losses)
+
+    def training(mix: Path, config: TrainConfig, run: Path) -> TrainReport:
+        rows = len((mix / "train.jsonl").read_text().splitlines())
+        held_out = [{"step": 0, "loss": 4.0}, {"step": 2, "loss": 3.0}, {"step": 4, "loss": next(left)}]
+        return TrainReport(
+            **{
+                **dict.fromkeys(field.name for field in dataclasses.fields(TrainReport)),
+                "state": "done",
+                "rows": rows,
+                "tokens": 10 * rows,
+                "seconds": 1.0,
+                "held_out": held_out,
+                **more,
+            }
+        )
+
+    return training
+
+
+def searched(mix: Path, tmp_path: Path, training: Any, **wanted: Any) -> Any:
+    places = {"folder": tmp_path / "s", "runs_dir": tmp_path / "r"}
+    return search(mix, TrainConfig(base_model="b"), Search("s", **wanted), **places, training=training)
+
+
+def test_where_patience_kept_earlier_weights_their_loss_counts(write_mix, tmp_path) -> None:
+    mix = write_mix(train=rows("tea", 64), eval=rows("tea", 2))
+    assert {t.loss for t in searched(mix, tmp_path, told_by([3.5] * 4, best_step=2)).trials} == {3.0}
+    assert {t.loss for t in searched(mix, tmp_path, told_by([3.5] * 4, best_step=None)).trials} == {3.5}
+
+
+def test_a_run_that_broke_down_is_left_out_and_the_size_that_is_lacking_is_named(write_mix, tmp_path) -> None:
+    mix = write_mix(train=rows("tea", 64), eval=rows("tea", 2))
+    found = searched(mix, tmp_path, told_by([3.5, 3.2, float("nan"), 2.9]))
+    assert found.law.reason == "a law needs runs of 4 sizes, and there are 3"
+    assert [(run.share, run.worth) for run in found.next] == [(0.3969, None)]
+    assert any("1 of 4 runs end with a held-out loss that is no number" in note for note in found.notes)
+
+
+def recipe_of(mix: Path, tmp_path: Path) -> tuple[Any, list[dict[str, Any]]]:
+    source = Source(MixFolder(mix), seed=0)
+    weights = {name: 1 / len(source.text_by_source()) for name in source.text_by_source()}
+    best = Predicted(weights, 1.0, (0.9, 1.1), 0.1, (0.0, 0.2), 0.0)
+    recipe = _recipe(source, WeightsFit(None, best), Search("s", "weights"), tmp_path)
+    file = tmp_path / "best.json"
+    return recipe, json.loads(file.read_text())["parts"] if file.exists() else []
+
+
+def test_the_best_mix_asks_for_no_more_rows_than_there_are_samples(write_mix, tmp_path) -> None:
+    tea = rows("tea", 4)
+    unnamed = [{**row, "source": None} for row in rows("cup", 8)]
+    mix = write_mix(train=[*tea, *tea, *tea, *unnamed], eval=rows("tea", 2))
+    (mix / "manifest.json").write_text(json.dumps({"name": "m", "mix": {"name": "m", "parts": [{"where": "TRUE"}]}}))
+    recipe, parts = recipe_of(mix, tmp_path)
+    assert recipe["largest"]["tea"] <= 4
+    assert {part["where"].split(" AND ")[0] for part in parts} == {"source = 'tea'", "coalesce(source, '') = ''"}
+
+
+def test_the_best_mix_of_stages_has_no_recipe_and_says_why(write_mix, tmp_path) -> None:
+    mix = write_mix(train=rows("tea", 4) + rows("sums", 4), eval=rows("tea", 2))
+    stages = [{"where": "TRUE", "stage": "first"}, {"where": "FALSE", "stage": "last"}]
+    (mix / "manifest.json").write_text(json.dumps({"name": "m", "mix": {"name": "m", "parts": stages}}))
+    recipe, parts = recipe_of(mix, tmp_path)
+    assert (recipe["file"], parts) == (None, [])
+    assert "stages" in recipe["reason"]

@@ -53,6 +53,23 @@ def test_three_sizes_are_refused() -> None:
     assert fit([1, 2, 4, 4], [3, 2, 1.5, 1.6]).reason == "a law needs runs of 4 sizes, and there are 3"
 
 
+def test_runs_whose_loss_is_no_number_are_left_out() -> None:
+    broken = fit([*SIZES, 3e4], [*measured(0, 0), float("nan")])
+    assert broken == fit(SIZES, measured(0, 0))
+    assert fit([1, 2, 4, 8], [3, 2, float("inf"), 1]).reason == "a law needs runs of 4 sizes, and there are 3"
+
+
+def test_two_sizes_say_nothing_of_what_another_run_is_worth() -> None:
+    assert worth_running([1e4, 1e4, 8e4, 8e4], [3.0, 3.01, 2.5, 2.51], [1e4, 16e4], 16e4) == [0.0, 0.0]
+
+
+def test_the_worth_of_a_run_is_a_mean_over_the_exponents_that_are_left_open() -> None:
+    sizes, losses = [1e4, 2e4, 4e4, 8e4], [4.5, 4.1, 3.6, 3.28]
+    assert fit(sizes, losses).law is None
+    shares = worth_running(sizes, losses, [2e4, 16e4], 16e4)
+    assert 0 < shares[0] < shares[1] < 1
+
+
 def test_losses_that_rise_are_refused() -> None:
     assert fit([1, 2, 4, 8], [2, 2.1, 2.3, 2.6]).reason == "the held-out loss does not fall with more data"
 

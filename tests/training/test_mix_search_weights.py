@@ -73,7 +73,39 @@ def test_noise_alone_is_refused() -> None:
 
 
 def test_too_few_runs_are_refused() -> None:
-    assert searched(0.0, runs=4).reason == "3 sources need at least 5 runs, and there are 4"
+    assert searched(0.0, runs=5).reason == "3 sources need runs of 6 mixes, and there are 5"
+
+
+def trained(seed: int, mixes: int, repeats: int, *, planted: bool):
+    """Runs whose losses differ by 0.02 between mixes and by 0.004 between runs of one mix, for no reason."""
+    generator = np.random.default_rng(seed)
+    points = [p for p in source_weights(NATURAL, mixes, most=ALL, seed=seed) for _ in range(repeats)]
+    between = np.repeat(generator.normal(0, 0.02, (mixes, 3)), repeats, axis=0)
+    noise = between + generator.normal(0, 0.004, between.shape)
+    true = [losses(point) if planted else dict.fromkeys(NAMES, 2.0) for point in points]
+    told = [{n: loss[n] + e for n, e in zip(NAMES, row, strict=True)} for loss, row in zip(true, noise, strict=True)]
+    rows = [tuple(point[name] for name in NAMES) for point in points]
+    return fit_weights(NAMES, rows, told, HELD_OUT, tuple(NATURAL[n] for n in NAMES))
+
+
+@pytest.mark.parametrize(("mixes", "repeats"), [(8, 2), (3, 2), (5, 1), (10, 1)])
+def test_losses_that_the_weights_do_not_move_have_no_best_mix_however_often_a_mix_is_run(mixes, repeats) -> None:
+    refused = [trained(seed, mixes, repeats, planted=False).best is None for seed in range(25)]
+    assert sum(refused) >= 23
+
+
+def test_a_planted_effect_is_found_through_the_same_noise() -> None:
+    found = [trained(seed, 8, 2, planted=True).best for seed in range(3)]
+    assert all(best is not None and best.gain_interval[0] > 0 for best in found)
+    becomes = [sum(HELD_OUT[n] * losses(best.weights)[n] for n in NAMES) for best in found if best]
+    assert max(becomes) < planted_optimum()[1] + 0.05
+
+
+def test_a_repeat_is_no_further_mix() -> None:
+    points = source_weights(NATURAL, 5, most=ALL, seed=3) * 4
+    rows = [tuple(point[name] for name in NAMES) for point in points]
+    found = fit_weights(NAMES, rows, [losses(p) for p in points], HELD_OUT, tuple(NATURAL[n] for n in NAMES))
+    assert found.reason == "3 sources need runs of 6 mixes, and there are 5"
 
 
 def test_the_next_runs_are_mixes_that_were_not_tried() -> None:

@@ -5,9 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from training.data.encoding import Encoded
+from training.config import TrainConfig
+from training.data.encoding import Account, Encoded
 from training.data.packing import PACKINGS, Piece, efficiency, packed
-from training.data.rows import columns, related
+from training.data.rows import columns, related, rows_of
+from training.data.training_set import TrainingSet
 
 LENGTHS = [6, 3, 4, 5, 2]
 
@@ -105,3 +107,15 @@ def test_related_documents_come_one_after_the_other_and_their_pieces_stay_togeth
     kinds = [int(row.id) % 3 for row in ordered[::2]]
     assert sum(a != b for a, b in pairwise(kinds)) == 2
     assert ordered == related(rows, Words())
+
+
+def test_a_wrapped_row_whose_only_label_is_its_first_token_is_left_out() -> None:
+    def sample(*loss: bool) -> Encoded:
+        return Encoded("s", "s", [1] * len(loss), list(loss))
+
+    # Rows of eight: the ninth token carries loss, but in the second row nothing comes before it.
+    samples = [sample(*[False] * 7, True, True), sample(*[False] * 7), sample(False, True)]
+    data = TrainingSet(samples, [], Account(), 18)
+    layout = rows_of(data, TrainConfig(base_model="m", max_length=8, packing="wrapped", order="mix"))
+    assert layout.rows == [[Piece(0, 0, 8)], [Piece(2, 0, 2)]]
+    assert layout.without_loss == 1

@@ -13,14 +13,15 @@ from tests.training.conftest import WriteMix
 from tests.training.short_runs import ShortRun, short_run
 from tests.training.test_training import PAIRS
 from training.config import TrainConfig
-from training.data.encoding import Account
+from training.data.encoding import Account, Encoded
 from training.data.mix_folder import MixFolder
-from training.judging.held_out import HeldOutSet, divergence, encode_pairs, held_out_set
+from training.judging.held_out import HeldOutSet, Pair, divergence, encode_pairs, held_out_set
 from training.judging.preferences import LOSSES, answer_tokens
-from training.methods.dpo import positive_loss
-from training.methods.kto import UnpairedMix, balance, judged_set
+from training.methods import kto
+from training.methods.dpo import pair_row, positive_loss
+from training.methods.kto import UnpairedMix, balance, judged_row, judged_set
 from training.methods.opening import open_model
-from training.methods.preference import answer_ids, gains_of
+from training.methods.preference import Masking, answer_ids, gains_of
 from training.methods.reference_free import imitation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -72,11 +73,7 @@ def test_the_held_out_objective_of_a_pair_is_the_loss_that_trl_trains_on(loss: s
     import torch
 
     held_out = held_out_set(dpo.mix, dpo.encoder, pairs=True)
-    rows = [
-        {"prompt_ids": answer_ids(p.chosen)[0], "chosen_ids": answer_ids(p.chosen)[1]}
-        | {"rejected_ids": answer_ids(p.rejected)[1]}
-        for p in held_out.pairs
-    ]
+    rows = [pair_row(pair) for pair in held_out.pairs]
     sides = held_out.reference(dpo.trainer.model)
     gains = gains_of(held_out, sides, held_out.reference(dpo.trainer.ref_model))
     dpo.trainer.model.eval()
@@ -173,6 +170,57 @@ def test_only_the_answer_carries_loss_for_preferences(mix: Path, dpo: ShortRun) 
     assert decode(prompt) == "<|im_start|>user\nSay yes<|im_end|>\n<|im_start|>assistant\n"
     assert decode(answer) == "sey?<|im_end|>"
     assert answer_tokens([pair.rejected]).tolist() == [len(answer)]
+
+
+TURNS = {
+    "id": "turns",
+    "source": "turns",
+    "prompt": [{"role": "user", "content": "Say yes"}],
+    "chosen": [
+        {"role": "assistant", "content": "no"},
+        {"role": "user", "content": "Again"},
+        {"role": "assistant", "content": "yes"},
+    ],
+    "rejected": [{"role": "assistant", "content": "sey?"}],
+}
+
+
+def carried(dpo: ShortRun, ids: Any, mask: Any) -> str:
+    return str(dpo.encoder.tokenizer.decode(ids[mask == 1]))
+
+
+def test_what_users_say_between_two_answers_of_a_pair_carries_no_loss(dpo: ShortRun, write_mix: WriteMix) -> None:
+    mix = MixFolder(write_mix(train=[TURNS]))
+    pairs = encode_pairs(dpo.encoder, mix.examples("train"), Account())
+    batch = dpo.trainer.data_collator([pair_row(pairs[0])])
+    chosen, rejected = zip(batch["input_ids"], batch["completion_mask"], strict=True)
+    assert carried(dpo, *chosen) == "no<|im_end|>yes<|im_end|>"
+    assert carried(dpo, *rejected) == "sey?<|im_end|>"
+
+
+def test_what_a_template_writes_before_one_answer_only_carries_no_loss(dpo: ShortRun) -> None:
+    chosen = Encoded("p", "s", [1, 2, 3, 4, 5], [False, False, False, True, True])
+    rejected = Encoded("p", "s", [1, 2, 9, 9, 6, 7], [False, False, False, False, True, True])
+    row = pair_row(Pair(chosen, rejected))
+    assert (row["prompt_ids"], row["rejected_ids"]) == ([1, 2], [9, 9, 6, 7])
+    mask = dpo.trainer.data_collator([row])["completion_mask"]
+    assert mask.tolist() == [[0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 1]]
+
+
+def test_what_users_say_between_two_judged_answers_carries_no_loss(dpo: ShortRun, write_mix: WriteMix) -> None:
+    from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
+
+    mix = UnpairedMix(write_mix(train=[TURNS]))
+    good, bad = (judged_row(row) for row in dpo.encoder.encode_all(mix.examples("train"), Account()))
+    rows = [
+        {**row, "label": row is good, **{f"KL_{name}": other[name] for name in ("completion_ids", "completion_loss")}}
+        for row, other in ((good, bad), (bad, good))
+    ]
+    batch = Masking(DataCollatorForUnpairedPreference(pad_token_id=258), kto.MASKS)(rows)
+    answers = [carried(dpo, *one) for one in zip(batch["input_ids"], batch["completion_mask"], strict=True)]
+    assert answers == ["no<|im_end|>yes<|im_end|>", "sey?<|im_end|>"]
+    others = [carried(dpo, *one) for one in zip(batch["KL_input_ids"], batch["KL_completion_mask"], strict=True)]
+    assert others == answers[::-1]
 
 
 def test_orpo_imitates_answers_by_their_tokens_not_prompts() -> None:

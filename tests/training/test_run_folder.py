@@ -4,6 +4,10 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from curation.errors import WinnowError
+from training.runs.launching import HELD, held, held_by_worker
 from training.runs.run_folder import EventLog, EventReader, RunFolder, events, process_start, status, stop
 
 
@@ -60,3 +64,36 @@ def test_a_checkpoint_that_was_not_completed_is_not_resumed_from(tmp_path: Path)
     assert run.checkpoint() == tmp_path / "checkpoints" / "checkpoint-10"
     run.remove_incomplete_checkpoints()
     assert sorted(p.name for p in run.checkpoints.iterdir()) == ["checkpoint-10", "checkpoint-9"]
+
+
+def alive() -> dict[str, object]:
+    return {"state": "running", "pid": os.getpid(), "process_start": process_start(os.getpid())}
+
+
+def test_a_worker_that_is_started_by_hand_holds_its_run_and_forgets_what_the_one_before_was_asked(
+    tmp_path: Path,
+) -> None:
+    run = RunFolder(tmp_path)
+    run.stop_file.write_text("stop")
+    run.write("failed-1.json", {"message": "no memory", "fix": "lower max_length"})
+    with held_by_worker(run):
+        assert not run.stop_file.exists()
+        assert run.failures() == []
+        run.write("status.json", alive())
+        with held(run) as lock:
+            assert lock is None
+        with pytest.raises(WinnowError, match="Another process trains the run"), held_by_worker(run):
+            pass
+
+
+def test_a_worker_whose_starter_has_handed_on_the_lock_takes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path)
+    monkeypatch.setenv(HELD, str(tmp_path))
+    with held(run) as lock:
+        assert lock is not None
+        run.write("status.json", alive())
+        run.stop_file.write_text("stop")
+        with held_by_worker(run):
+            assert run.stop_file.exists()

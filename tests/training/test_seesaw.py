@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.judging.groups import Group
-from training.judging.seesaw import Measured, groups_of, measured, seesaw
+from training.judging.seesaw import Measured, by_chance, groups_of, measured, seesaw
 
 
 def side(losses: dict[str, float], *, tokens: int = 10, sources: tuple[str, ...] = ("a", "b")) -> Measured:
@@ -55,8 +55,41 @@ def test_tokenizers_that_differ_are_not_compared_row_by_row() -> None:
     before, after = side({"0": 2.0}, tokens=10), side({"0": 1.0}, tokens=12)
     before, after = Measured("b", before.losses, {"all": 2.0}), Measured("a", after.losses, {"all": 1.0})
     (row,) = seesaw(before, after, [])
-    assert "tokenizers or templates differ" in (row.reason or "")
+    assert "their tokenizers, templates or longest lengths differ" in (row.reason or "")
     assert row.low is None
+
+
+def test_rows_that_happen_to_have_as_many_tokens_under_two_tokenizers_are_no_sample() -> None:
+    before = {str(i): ("a", 10, 20.0 + i % 3) for i in range(200)}
+    after = {str(i): ("a", 10 if i < 13 else 12, 15.0 + i % 3) for i in range(200)}
+    table = seesaw(Measured("b", before, {"all": 2.0}), Measured("a", after, {"all": 1.4}), [])
+    assert [(row.verdict, row.examples) for row in table] == [("no interval", None)]
+    assert "of 187 of 200 rows alike" in (table[0].reason or "")
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_losses_that_are_no_number_are_neither_better_nor_worse(broken: float) -> None:
+    losses = {str(i): 2.0 for i in range(20)}
+    (row,) = seesaw(side(losses), side({**losses, "7": broken}), [])
+    assert (row.verdict, row.low, row.size) == ("no interval", None, 0.0)
+    assert "not finite" in (row.reason or "")
+
+
+def test_scores_are_paired_only_where_the_same_was_asked_in_the_same_way() -> None:
+    ids = [str(i) for i in range(30)]
+    right, wrong = ({"right final answers": dict.fromkeys(ids, value)} for value in (1.0, 0.0))
+    same = dict.fromkeys(ids, "what is 2 + 2?")
+    other = {**same, "3": "what is 2 + 3?"}
+    (row,) = seesaw(Measured("b", scores=wrong, asked=same), Measured("a", scores=right, asked=other), [])
+    assert row.examples == 29
+
+
+def test_many_intervals_are_said_to_leave_0_out_by_chance_now_and_then() -> None:
+    losses = {str(i): 2.0 + i / 7 for i in range(40)}
+    found = [Group("tag", str(n), tuple(range(40))) for n in range(39)]
+    table = seesaw(side(losses), side({i: loss + int(i) % 2 for i, loss in losses.items()}), found)
+    assert (by_chance(table) or "").startswith("40 intervals of 95 %, each on its own: about 2 would")
+    assert by_chance(table[:5]) is None
 
 
 def test_more_right_answers_are_better_and_are_paired_by_prompt() -> None:

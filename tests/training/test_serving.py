@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import urllib.error
@@ -83,6 +84,9 @@ def test_the_address_speaks_the_protocol_of_other_programs(places: dict[str, Pla
     [
         ("text/plain", b"{}", "send JSON"),
         ("application/json", b"not", "Expecting value"),
+        ("application/json", b"[]", "send a JSON object"),
+        ("application/json", b'{"model": "base", "messages": "Hello"}', ""),
+        ("application/json", b'{"model": "base", "messages": [1]}', ""),
         ("application/json", b'{"model": "other"}', "there is no model 'other'; there are small, base"),
         ("application/json", b'{"model": "base", "stream": true}', "answers come whole"),
         (
@@ -100,6 +104,17 @@ def test_a_request_that_cannot_be_answered_is_refused_with_its_reason(
         urllib.request.urlopen(request)
     assert raised.value.code == 400
     assert why in json.load(raised.value)["error"]["message"]
+
+
+def test_a_length_that_is_no_number_is_refused(places: dict[str, Place]) -> None:
+    host, port = places["base"].address.removeprefix("http://").removesuffix("/v1").split(":")
+    connection = http.client.HTTPConnection(host, int(port))
+    connection.putrequest("POST", "/v1/chat/completions")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", "many")
+    connection.endheaders()
+    assert connection.getresponse().status == 400
+    connection.close()
 
 
 def test_a_run_is_served_once(places: dict[str, Place], run: RunFolder) -> None:
@@ -132,6 +147,13 @@ def test_vllm_holds_the_base_once_and_the_adapter_beside_it(run: RunFolder, tiny
     whole = finished(tmp_path / "whole", tiny_model)
     assert vllm_arguments(whole, config) == ["--gpu-memory-utilization", "0.45"]
     assert vllm_arguments(whole, config, ["--gpu-memory-utilization=0.3"]) == []
+
+
+def test_a_base_that_is_an_adapter_is_nothing_for_vllm(run: RunFolder, tmp_path: Path) -> None:
+    second = finished(tmp_path / "second", run.final)
+    with pytest.raises(WinnowError, match=r"vLLM can't open the base of this run: .*final is an adapter") as raised:
+        serve(second.path, by="vllm")
+    assert raised.value.fix.startswith("serve it --by transformers")
 
 
 def test_an_adapter_that_vllm_cannot_read_is_told(run: RunFolder, tiny_model: Path, tmp_path: Path) -> None:

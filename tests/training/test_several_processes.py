@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from curation.errors import WinnowError
 from tests.training.conftest import WriteMix
 from tests.training.test_training import CHAT, MATHS, trained_here, wait_for
 from training.config import TrainConfig
+from training.methods.method import Built
 from training.runs.failures import explained
 from training.runs.launching import (
     Machines,
@@ -242,7 +244,24 @@ def test_what_is_written_for_accelerate_is_what_its_own_parser_reads(
         where = "cpu" if offload else "none"
         assert (parsed.zero_stage, parsed.offload_optimizer_device) == (int(strategy[-1]), where)
         assert parsed.offload_param_device == (where if strategy == "zero3" else "none")
-        assert parsed.gradient_accumulation_steps == 4
+        # The trainer says them: best-fit accumulates more than the config does.
+        assert (parsed.gradient_accumulation_steps, parsed.gradient_clipping) == (None, None)
+
+
+def test_the_sequences_of_a_step_are_those_of_the_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import TrainingArguments
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    # Whole groups of eight answers take four times the accumulation that was asked for.
+    grpo = TrainConfig(base_model="m", method="grpo", batch_size=1, processes=2, answers_per_prompt=8)
+    RunFolder(tmp_path).write("config.json", grpo.model_dump(mode="json"))
+    with monkeypatch.context() as alone:
+        alone.delenv("WORLD_SIZE")
+        arguments = TrainingArguments(
+            str(tmp_path), per_device_train_batch_size=1, gradient_accumulation_steps=4, use_cpu=True
+        )
+    Worker(tmp_path)._tell_launch(Built(SimpleNamespace(args=arguments)))
+    assert next(e for e in events(tmp_path) if e["type"] == "launch")["sequences_per_step"] == 8
 
 
 def test_weights_that_are_spread_go_through_the_launcher_also_with_one_process() -> None:

@@ -16,7 +16,8 @@ from tests.training.conftest import WriteMix
 from training.config import TrainConfig
 from training.data.mix_folder import MixFolder
 from training.evaluation import evaluate, evaluation
-from training.runs.run_folder import RunFolder, events, status, stop
+from training.runs.launching import held
+from training.runs.run_folder import RunFolder, events, process_start, status, stop
 from training.training import TrainReport, prepare, report, train
 from training.worker import Worker, explained
 
@@ -194,6 +195,20 @@ def test_a_run_folder_keeps_its_config_and_its_data(
         train(mix, config.model_copy(update={"seed": 1}), uninterrupted.run)
     with pytest.raises(WinnowError, match=r"train\.jsonl is not what the run .* was begun with"):
         train(write_mix(train=MATHS), config, uninterrupted.run)
+
+
+def test_of_two_calls_with_different_configs_one_begins_the_run_and_the_other_is_refused(
+    mix: Path, config: TrainConfig, tmp_path: Path
+) -> None:
+    run = prepare(mix, config, tmp_path)
+    with held(run):  # as a call has it that is about to start its process
+        other, refused = in_thread(lambda: train(mix, config.model_copy(update={"seed": 1}), tmp_path))
+        time.sleep(0.5)
+        assert run.read("config.json")["seed"] == 0
+        run.write("status.json", {"state": "starting", "pid": os.getpid(), "process_start": process_start(os.getpid())})
+    other.join()
+    assert "was begun with seed = 0, not 1" in refused[0].message
+    assert run.read("config.json")["seed"] == 0
 
 
 def test_packed_and_unpacked_samples_have_the_same_loss(mix: Path, config: TrainConfig, tmp_path: Path) -> None:

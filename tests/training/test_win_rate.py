@@ -10,8 +10,8 @@ import pytest
 
 from tests.synthesis.loopback import Loopback
 from tests.training.test_judging_answers import answer
-from training.judging.pairwise import judged, keep_pairs, read_pairs, verdict_in
-from training.judging.win_rate import fitted, length_controlled, win_rate
+from training.judging.pairwise import judged, keep_pairs, read_pairs, still_true, verdict_in
+from training.judging.win_rate import conclusion, fitted, length_controlled, win_rate
 
 
 def pair(
@@ -88,6 +88,17 @@ def test_the_fit_is_where_the_penalised_likelihood_has_no_slope() -> None:
         ('{"better": "A"} {"better": "B"}', None),
         ("", None),
         ('{"better": "C"}', None),
+        ('{"better": null}', None),
+        ('{"better": "answer_b"}', "second"),
+        ('{"better": "a tie"}', "tie"),
+        ("Verdict: a tie", "tie"),
+        ("Verdict: a draw", "tie"),
+        ("Verdict: a clear win for B", None),
+        ("Better: A/B tie", None),
+        ("Better: A, although B is shorter", None),
+        ("Verdict: a tie, though A is shorter", None),
+        ("Verdict: it's a tie between A and B", "tie"),
+        ("**Winner:** Answer A. It is clearer than B.", "first"),
     ],
 )
 def test_verdicts_are_read_or_null(text: str, verdict: str | None) -> None:
@@ -130,3 +141,33 @@ def test_a_judge_that_always_says_the_same_letter_gives_ties(tmp_path: Path) -> 
         rows = judged([answer("one")], [answer("two", "base")], server.spec, calls=None)
     assert (rows[0]["verdict"], rows[0]["inconsistent"], rows[0]["orders"]) == (0.5, True, ["first", "first"])
     assert math.isclose(win_rate("base", rows).first or 0, 1.0)
+
+
+def test_a_verdict_counts_for_the_very_answers_that_were_judged(tmp_path: Path) -> None:
+    mine, base = [answer("good tea", id="1"), answer("x", id="2")], [answer("tea", "base", id=n) for n in "12"]
+    with Loopback(lambda body, _: '{"better": "A"}') as server:
+        rows = judged(mine, base, server.spec, calls=None)
+    assert still_true(rows, {"trained": mine, "base": base}, "base") == rows
+    assert still_true(rows, {"trained": mine, "base": base}, "random") == []
+    for changed in ({"text": "other tea"}, {"text": "good tea", "reference": "tea"}):
+        again = [answer(**{"id": "1", **changed}), mine[1]]
+        assert [r["id"] for r in still_true(rows, {"trained": again, "base": base}, "base")] == ["2"]
+    old = [{name: value for name, value in row.items() if name != "texts"} for row in rows]
+    assert still_true(old, {"trained": mine, "base": base}, "base") == []
+
+
+def test_a_position_bias_is_counted_over_pairs_whose_two_orders_could_be_read() -> None:
+    found = win_rate("base", [pair(1.0, orders=("first", "second")), *[pair(None, orders=("first", None))] * 8])
+    assert found.first == 0.5
+
+
+def test_a_win_rate_concludes_nothing_from_few_verdicts() -> None:
+    from dataclasses import asdict
+
+    def said(won: int, lost: int) -> str:
+        return conclusion(asdict(win_rate("base", [*[pair(1.0)] * won, *[pair(0.0)] * lost])))
+
+    assert said(4, 0) == "not proven with fewer than 10 verdicts"
+    assert said(9, 2) == "not proven"
+    assert (said(10, 2), said(2, 10)) == ("better", "worse")
+    assert conclusion(asdict(win_rate("base", [pair(0.5)] * 12))) == "not proven"

@@ -11,8 +11,9 @@ from training.advice.base_facts import BaseFacts, base_facts
 from training.advice.compute import flops_per_token, peak_of
 from training.advice.hardware import Hardware, hardware
 from training.advice.memory import Memory, estimate, trained_parameters
-from training.advice.mix_facts import MixFacts, mix_facts
+from training.advice.mix_facts import DOCUMENTS, MixFacts, mix_facts
 from training.config import TrainConfig
+from training.rates import BETAS
 
 LADDER = (128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 32768)
 """Lengths that are suggested."""
@@ -32,6 +33,8 @@ START_SECONDS = 30.0
 """Until the first step: libraries, model, tokens."""
 PACKED = ("sft", "pretrain")
 """Methods that pack samples."""
+AUTOMATIC = ("learning_rate", "beta")
+"""Fields that are chosen by themselves where they are left empty."""
 PREFERENCES = ("dpo", "kto", "orpo", "simpo", "reward")
 EPOCHS = ((500, 8), (2_000, 5), (20_000, 3), (200_000, 2))
 """(up to this many rows, epochs) for SFT; more rows take one."""
@@ -50,8 +53,8 @@ class Suggestion:
 
     @property
     def changes(self) -> bool:
-        """Whether the config has another value; a learning rate left empty is the suggested one."""
-        return bool(self.value != self.now) and not (self.field == "learning_rate" and self.now is None)
+        """Whether the config has another value; a learning rate or beta left empty is the suggested one."""
+        return bool(self.value != self.now) and not (self.field in AUTOMATIC and self.now is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Advice:
     length_quantiles: dict[str, int]
     """p50, p90, p99, longest: tokens of a sample."""
     cut: float
-    """Share of the samples that the config's max_length cuts."""
+    """Share of the samples that the config's max_length cuts; 0 of documents, which go on in the next row."""
     fill: float | None
     """Share of a packed sequence that holds tokens, at the suggested max_length; null without packing."""
     parameters: int | None
@@ -171,7 +174,9 @@ def _length(mix: MixFacts, facts: BaseFacts, config: TrainConfig) -> Suggestion:
     needed, window = mix.quantile(COVERED), facts.window or LADDER[-1]
     value = min(next((n for n in LADDER if n >= needed), LADDER[-1]), window)
     if value < needed:
-        told = f"the model reads at most {window:,} tokens; {mix.cut(value):.0%} of the samples are longer and are cut"
+        rest = f"{mix.cut(value):.0%} of the samples are longer and are cut"
+        rest = "longer documents go on in the next row" if mix.format == DOCUMENTS else rest
+        told = f"the model reads at most {window:,} tokens; {rest}"
     else:
         told = f"99 % of the samples have at most {needed:,} tokens"
     return Suggestion("max_length", value, told)
@@ -195,11 +200,10 @@ def _adapter(facts: BaseFacts, machine: Hardware, config: TrainConfig) -> list[S
 def _batch(mix: MixFacts, facts: BaseFacts, machine: Hardware, config: TrainConfig) -> list[Suggestion]:
     if config.method == "grpo":
         return []
-    packed = config.method in PACKED and config.packing != "none"
     count = mix.sequences(config.max_length, config.packing if config.method in PACKED else "none")[0]
     whole, why = _whole_batch(count, facts, config)
     share = max(1, whole // config.processes)
-    if packed:
+    if _one_at_a_time(config):
         told = f"{whole} packed sequences a step: {why}"
         return [
             Suggestion("batch_size", share, told),
@@ -210,8 +214,10 @@ def _batch(mix: MixFacts, facts: BaseFacts, machine: Hardware, config: TrainConf
         most //= 2
     limit = "" if most == share else f"; {most} at a time is what fits"
     return [
-        Suggestion("batch_size", most, f"{whole} samples a step: {why}{limit}"),
-        Suggestion("accumulation", max(1, share // most), f"{most} x {max(1, share // most)} = {share} samples a step"),
+        Suggestion("batch_size", most, f"{whole} sequences a step: {why}{limit}"),
+        Suggestion(
+            "accumulation", max(1, share // most), f"{most} x {max(1, share // most)} = {share} sequences a step"
+        ),
     ]
 
 
@@ -266,19 +272,21 @@ def _evaluations(mix: MixFacts, steps: int | None, config: TrainConfig) -> list[
 
 
 def _preference(config: TrainConfig) -> list[Suggestion]:
+    if config.method not in BETAS:
+        return []
+    found = [Suggestion("beta", *config.model_copy(update={"beta": None}).strength())]
     if config.method == "simpo":
-        return [
-            Suggestion("beta", 2.0, "SimPO has no reference to hold to; its authors take 2 to 2.5"),
-            Suggestion("reward_margin", 1.0, "about half of beta in the paper"),
-        ]
-    if config.method == "dpo" and config.preference_loss == "sigmoid_norm":
-        return [Suggestion("beta", 5.0, "margins per token are small; the Tulu 3 recipe takes 5")]
-    return []
+        found.append(Suggestion("reward_margin", found[0].value / 2, "half of beta, as in the paper"))
+    return found
+
+
+def _one_at_a_time(config: TrainConfig) -> bool:
+    """Whether sequences go through the model one after the other: samples side by side are one long sequence."""
+    return config.method in PACKED and config.packing == "best-fit"
 
 
 def _memory(facts: BaseFacts, machine: Hardware, config: TrainConfig) -> Memory:
-    packed = config.method in PACKED and config.packing != "none"
-    sequences = 1 if packed else config.batch_size
+    sequences = 1 if _one_at_a_time(config) else config.batch_size
     return estimate(facts, config, on_gpu=machine.on_gpu, sequences=sequences, length=config.max_length)
 
 

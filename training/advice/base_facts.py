@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "F8_E4M3": 1, "F8_E5M2": 1}
-
 
 @dataclass(frozen=True, slots=True)
 class BaseFacts:
@@ -46,7 +44,8 @@ def base_facts(base_model: str) -> BaseFacts:
         return _by_name(base_model)
     adapter = folder / "adapter_config.json"
     if adapter.is_file() and not (folder / "config.json").is_file():
-        return base_facts(str(_json(adapter).get("base_model_name_or_path", "")))
+        base = str(_json(adapter).get("base_model_name_or_path") or "")
+        return base_facts(_below(folder, base)) if base else BaseFacts(None, f"{adapter} names no base model", folder)
     config = _json(folder / "config.json")
     if not config:
         return BaseFacts(None, f"{folder} has no config.json", folder)
@@ -66,6 +65,12 @@ def base_facts(base_model: str) -> BaseFacts:
         looked_up=_looked_up(shapes),
     )
     return facts if shapes else _estimated(facts, tied=bool(text.get("tie_word_embeddings", False)))
+
+
+def _below(folder: Path, base: str) -> str:
+    """The base of the adapter in a folder; a relative path is seen from that folder."""
+    beside = folder / base
+    return str(beside.resolve()) if not Path(base).is_absolute() and beside.is_dir() else base
 
 
 def _folder(base_model: str) -> Path | None:

@@ -22,13 +22,14 @@ CPU_PROCESS_GIB = 0.95
 GPU_CONTEXT_GIB = 0.8
 """What torch and its libraries take before the first tensor."""
 CHECKPOINTING_FROM = 1_000_000_000
+"""Parameters from which a GPU run gives a fifth of its speed for the memory of the activations."""
 QUANTISED = 0.6
 """Bytes per parameter in 4 bits, with the scales."""
 OPTIMIZERS = {"adamw_torch": 8.0, "adamw_8bit": 2.1, "paged_adamw_8bit": 2.1, "adafactor": 0.1}
 """Bytes of state per trained parameter."""
 PAIRS = ("dpo", "orpo", "simpo", "reward")
 """Methods that see two answers at a time."""
-REFERENCES = ("dpo", "kto")
+REFERENCES = ("dpo", "kto", "grpo")
 """Methods that hold a second model beside the trained one, unless an adapter can be switched off."""
 
 
@@ -61,8 +62,7 @@ def estimate(facts: BaseFacts, config: TrainConfig, *, on_gpu: bool, sequences: 
     trained = trained_parameters(facts, config)
     frozen = facts.parameters - (trained if config.adapter in ("full", "freeze") else 0)
     weights = trained * 4.0 + _frozen(facts, config, frozen, on_gpu=on_gpu)
-    if config.method in REFERENCES and config.adapter in ("full", "freeze"):
-        weights += facts.parameters * 4.0
+    weights += _reference(facts, config, on_gpu=on_gpu)
     if on_gpu and trained > 0.01 * facts.parameters:
         weights += 2.0 * trained  # autocast keeps a bf16 copy of the matrices during a pass
     activations = _activations(facts, config, on_gpu=on_gpu, tokens=sequences * length)
@@ -105,7 +105,7 @@ def trained_parameters(facts: BaseFacts, config: TrainConfig) -> int:
 
 def checkpoints_activations(config: TrainConfig, parameters: int, *, on_gpu: bool) -> bool:
     """Whether the run computes activations twice."""
-    if config.adapter == "prefix":
+    if config.adapter == "prefix":  # its trained keys and values stand in a cache, which checkpointing excludes
         return False
     if config.activation_checkpointing == "auto":
         return on_gpu and parameters >= CHECKPOINTING_FROM
@@ -118,6 +118,14 @@ def _frozen(facts: BaseFacts, config: TrainConfig, frozen: int, *, on_gpu: bool)
         matrices = min(frozen, facts.matrices or frozen)
         return QUANTISED * matrices + 2.0 * (frozen - matrices)
     return frozen * (2.0 if on_gpu and config.adapter not in ("full", "freeze") else 4.0)
+
+
+def _reference(facts: BaseFacts, config: TrainConfig, *, on_gpu: bool) -> float:
+    """Bytes of a second model: where there is no adapter, or PiSSA's, without which the model is not the base."""
+    pissa = config.adapter == "lora" and config.lora_variant == "pissa"
+    if config.method not in REFERENCES or not (pissa or config.adapter in ("full", "freeze")):
+        return 0.0
+    return _frozen(facts, config, facts.parameters or 0, on_gpu=on_gpu)
 
 
 def _activations(facts: BaseFacts, config: TrainConfig, *, on_gpu: bool, tokens: int) -> float | None:

@@ -23,12 +23,11 @@ from training.data.turns import PLAIN_TEMPLATE
 
 READ = 2_000
 """Rows whose tokens are counted."""
+DOCUMENTS = "text"
+"""Format of mixes whose samples are never cut, but go on in the next row."""
 TURN_TOKENS = 5
 """Of the template per message, where it can't be rendered here."""
 _MARKS = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
-
-Count = Callable[[Sequence[dict[str, Any]], Any], int]
-"""Messages and tools -> tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,9 @@ class MixFacts:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0
 
     def cut(self, max_length: int) -> float:
-        """Share of the samples that are longer than max_length."""
+        """Share of the samples of which max_length leaves something out; documents go on in the next row."""
+        if self.format == DOCUMENTS:
+            return 0.0
         return sum(n > max_length for n in self.lengths) / len(self.lengths) if self.lengths else 0.0
 
     def histogram(self, bins: int = 24) -> list[tuple[int, int, int]]:
@@ -74,13 +75,19 @@ class MixFacts:
 
     def sequences(self, max_length: int, packing: str) -> tuple[int, float]:
         """Sequences in one pass, and the share of their places that hold a token."""
-        found = efficiency(self.lengths, max_length, packing)
+        found = efficiency(self._rows(max_length), max_length, packing)
         return max(1, round(found.rows * self.rows / max(1, len(self.lengths)))), found.fill
 
     def trained_tokens(self, max_length: int) -> int:
         """Tokens of one pass after cutting."""
-        kept = sum(min(n, max_length) for n in self.lengths) / max(1, sum(self.lengths))
+        kept = sum(min(n, max_length) for n in self._rows(max_length)) / max(1, sum(self.lengths))
         return round(self.tokens * kept)
+
+    def _rows(self, max_length: int) -> Sequence[int]:
+        """Lengths of the rows that the samples become: a document longer than max_length becomes several."""
+        if self.format != DOCUMENTS:
+            return self.lengths
+        return [min(max_length, n - start) for n in self.lengths for start in range(0, n, max_length)]
 
 
 def mix_facts(folder: Path | str, facts: BaseFacts, *, read: int = READ) -> MixFacts:
@@ -91,67 +98,94 @@ def mix_facts(folder: Path | str, facts: BaseFacts, *, read: int = READ) -> MixF
     """
     mix = MixFolder(Path(folder))
     written_as = mix.format
-    count, exact, how = _counter(facts.folder)
+    counter = _Counter(facts.folder)
     rows, picked = _picked(mix.path / "train.jsonl", read)
     lengths, total, sources, odd = [], 0, Counter[str](), 0
     for number, line in picked:
         try:
             found = example(json.loads(line), default_id=f"train.jsonl:{number}")
-            sides = [_tokens(side, count) for side in _sides(found)]
+            sides = [counter.tokens(side) for side in _sides(found)]
         except (KeyError, TypeError, AttributeError, ValueError):
             odd += 1
             continue
         lengths.append(max(sides))
         total += sum(sides)
         sources[found.source] += 1
-    held_out = sum(1 for _ in (mix.path / "eval.jsonl").open("rb")) if mix.has("eval") else 0
+    held_out = _rows_in(mix.path / "eval.jsonl") if mix.has("eval") else 0
     part = "" if rows == len(picked) else f" of {len(picked):,} rows, evenly spread"
     tokens = round(total * rows / max(1, len(lengths)))
-    return MixFacts(
-        written_as, rows, held_out, tuple(lengths), tokens, exact and not part, how + part, dict(sources), odd
-    )
+    exact, how = counter.exact and not part, counter.how + part
+    return MixFacts(written_as, rows, held_out, tuple(lengths), tokens, exact, how, dict(sources), odd)
 
 
 def _sides(found: Example) -> list[Example]:
     return [found] if found.rejected is None else [found, rejected_side(found)]
 
 
-def _tokens(found: Example, count: Count) -> int:
-    if found.text is not None:
-        return count([{"role": "", "content": found.text}], None)
-    return count(list(found.messages), list(found.tools) if found.tools else None)
+def _rows_in(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip())
 
 
 def _picked(path: Path, most: int) -> tuple[int, list[tuple[int, bytes]]]:
     """How many rows there are, and at most `most` of them with their line numbers."""
-    with path.open("rb") as file:
-        rows = sum(1 for line in file if line.strip())
+    rows = _rows_in(path)
     every = max(1, -(-rows // most))
     with path.open("rb") as file:
         lines = (line for line in file if line.strip())
         return rows, [(i + 1, line) for i, line in enumerate(lines) if i % every == 0]
 
 
-def _counter(folder: Path | None) -> tuple[Count, bool, str]:
-    if folder is None or not (folder / "tokenizer.json").is_file():
-        return _guessed, False, "guessed from the characters, for the model's tokenizer is not on this machine"
-    from tokenizers import Tokenizer
+class _Counter:
+    """Counts tokens as training would, or as near as the files of the base model allow."""
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    render = _renderer(folder)
-    usable = [render is not None]
+    def __init__(self, folder: Path | None) -> None:
+        self._tokenizer: Any = None
+        self._render: Callable[[Sequence[dict[str, Any]], Any], str | None] | None = None
+        self._end: int | None = None
+        self._unrendered = 0
+        if folder is not None and (folder / "tokenizer.json").is_file():
+            from tokenizers import Tokenizer
 
-    def count(messages: Sequence[dict[str, Any]], tools: Any) -> int:
-        if messages and messages[0]["role"] == "":
-            return len(tokenizer.encode(messages[0]["content"]).ids)
-        text = render(messages, tools) if render is not None else None
-        if text is None:
-            usable[0] = False
-            texts = [str(m.get("content") or "") for m in messages]
-            return sum(len(tokenizer.encode(t, add_special_tokens=False).ids) + TURN_TOKENS for t in texts)
-        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._render = _renderer(folder)
+            self._end = self._tokenizer.token_to_id(_content(_config(folder).get("eos_token")))
 
-    return count, usable[0], "tokens by the model's own tokenizer and chat template"
+    @property
+    def exact(self) -> bool:
+        """Whether all that was counted so far was counted as training does."""
+        return self._tokenizer is not None and not self._unrendered
+
+    @property
+    def how(self) -> str:
+        """What was counted so far, with what."""
+        if self._tokenizer is None:
+            return "guessed from the characters, for the model's tokenizer is not on this machine"
+        if self._unrendered:
+            told = f"the chat template refuses {self._unrendered:,} texts: {TURN_TOKENS} tokens a turn are added there"
+            return f"tokens by the model's own tokenizer; {told}"
+        return "tokens by the model's own tokenizer and chat template"
+
+    def tokens(self, found: Example) -> int:
+        """Tokens of a sample; of a document its end token too."""
+        if found.text is None:
+            return self._of_turns(list(found.messages), list(found.tools) if found.tools else None)
+        if self._tokenizer is None:
+            return _guessed([{"content": found.text}])
+        ids = self._tokenizer.encode(found.text).ids
+        return len(ids) + (self._end is not None and ids[-1:] != [self._end])
+
+    def _of_turns(self, messages: Sequence[dict[str, Any]], tools: Any) -> int:
+        if self._tokenizer is None:
+            return _guessed(messages)
+        text = self._render(messages, tools) if self._render is not None else None
+        if text is not None:
+            return self._count(text)
+        self._unrendered += 1
+        return sum(self._count(str(m.get("content") or "")) + TURN_TOKENS for m in messages)
+
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def _renderer(folder: Path) -> Callable[[Sequence[dict[str, Any]], Any], str | None] | None:
@@ -200,7 +234,7 @@ def _content(token: Any) -> str:
     return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")
 
 
-def _guessed(messages: Sequence[dict[str, Any]], tools: Any) -> int:
+def _guessed(messages: Sequence[dict[str, Any]]) -> int:
     """About four Latin letters make a token, and one and a half signs of other scripts."""
     text = "".join(str(m.get("content") or "") for m in messages)
     latin = sum(char.isascii() for char in text)

@@ -140,12 +140,13 @@ def _lengths(data: TrainingSet) -> list[int]:
 
 def _learnable(data: TrainingSet, rows: list[Row]) -> Layout:
     """Without the rows that hold no label: a step of nothing but such rows has no loss."""
-    kept = [row for row in rows if any(_learns(data.rows[piece.sample], piece) for piece in row)]
+    kept = [row for row in rows if any(_learns(data.rows[p.sample], p, first=p is row[0]) for p in row)]
     return Layout(kept, without_loss=len(rows) - len(kept))
 
 
-def _learns(sample: Encoded, piece: Piece) -> bool:
-    return any(sample.loss[piece.start : piece.stop])
+def _learns(sample: Encoded, piece: Piece, *, first: bool) -> bool:
+    # Nothing comes before a row's first token: it is never predicted.
+    return any(sample.loss[piece.start + first : piece.stop])
 
 
 def _labels(sample: Encoded) -> list[int]:

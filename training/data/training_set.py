@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from curation.errors import WinnowError
 from training.config import TrainConfig
@@ -70,9 +69,11 @@ def training_set(
     mix_tokens = account.tokens
     if config.arm == "random":
         examples.clear()
-        account = Account()
-        encoded = _encoded(encoder, mix.examples("random"), Account(), kept, pairs=pairs)
+        seen = Account()
+        encoded = _encoded(encoder, mix.examples("random"), seen, kept, pairs=pairs)
         rows = list(prefix_of_tokens(encoded, mix_tokens))
+        # Of the rows that were read, the last may not be among those that are trained on.
+        account = Account(dropped=seen.dropped)
         for row in rows:
             account.add(row)
         del examples[len(rows) :]
@@ -87,22 +88,23 @@ def _encoded(
 ) -> Iterator[Encoded]:
     for example in examples:
         pieces = encoder.pieces(example)
-        reason = pieces if isinstance(pieces, str) else _unfit_pair(encoder, example) if pairs else None
-        if reason is not None or isinstance(pieces, str):
-            account.dropped[str(reason)] += 1
+        rejected = _rejected(encoder, example) if pairs else None
+        if isinstance(pieces, str) or isinstance(rejected, str):
+            account.dropped[str(pieces if isinstance(pieces, str) else rejected)] += 1
             continue
-        for piece in pieces:
+        cut = rejected is not None and rejected.truncated
+        for piece in (replace(piece, truncated=True) for piece in pieces) if cut else pieces:
             account.add(piece)
             if kept is not None:
                 kept.append(encoder.prepared(example))
             yield piece
 
 
-def _unfit_pair(encoder: Encoder, example: Example) -> str | None:
+def _rejected(encoder: Encoder, example: Example) -> Encoded | str:
     if example.rejected is None:
         return "it has no rejected answer"
     rejected = encoder.encode(rejected_side(example))
-    return f"rejected side: {rejected}" if isinstance(rejected, str) else None
+    return f"rejected side: {rejected}" if isinstance(rejected, str) else rejected
 
 
 def _nothing_left(mix: MixFolder, config: TrainConfig, account: Account) -> WinnowError:
@@ -113,16 +115,3 @@ def _nothing_left(mix: MixFolder, config: TrainConfig, account: Account) -> Winn
         f"No row of {mix.path} can be trained on; the commonest reason ({count} rows): {reason}.",
         fix=f"raise max_length (it is {config.max_length})" if "max_length" in reason else "export another format",
     )
-
-
-def preference_rows(examples: list[Example]) -> list[dict[str, Any]]:
-    """Pairs with the columns of TRL's preference trainers."""
-    return [
-        {
-            "prompt": list(e.messages[: e.answers_from]),
-            "chosen": list(e.messages[e.answers_from :]),
-            "rejected": list(e.rejected or ()),
-            **({"tools": list(e.tools)} if e.tools else {}),
-        }
-        for e in examples
-    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from training.config import TrainConfig
@@ -109,8 +108,6 @@ def _results(report: TrainReport, judged: dict[str, Any]) -> list[tuple[str, Any
 
 def _settings(config: TrainConfig, base: str) -> str:
     fields = json.loads(config.model_dump_json(exclude_defaults=True)) | {"base_model": base}
-    if config.rewards and any("/" in word for word in config.rewards):
-        fields["rewards"] = [Path(word).name for word in config.rewards]
     return json.dumps(fields, indent=2, ensure_ascii=False)
 
 

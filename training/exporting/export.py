@@ -15,6 +15,7 @@ from training.config import TrainConfig
 from training.exporting.card import model_card
 from training.exporting.gguf import converter, write_gguf
 from training.exporting.hub import push_folder, token
+from training.exporting.target import MARK, check_target, marked, put_in_place
 from training.methods import method_named
 from training.methods.adapters import VIRTUAL
 from training.methods.opening import ADAPTER, below, open_model, open_tokenizer
@@ -70,7 +71,7 @@ def export_model(
     """
     run, out = RunFolder(Path(run_dir).resolve()), Path(folder).expanduser().resolve()
     config = _exportable(run, kind)
-    _check_target(out)
+    check_target(out, run.path)
     if kind == "gguf":
         converter()
     if push:
@@ -83,13 +84,13 @@ def export_model(
         named = base or _short(config.base_model)
         (draft / "README.md").write_text(model_card(report(run.path), run, kind, named), encoding="utf-8")
         _refuse_paths(draft, run)
-        shutil.rmtree(out, ignore_errors=True)
-        draft.replace(out)
+        marked(draft)
+        put_in_place(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     progress(1, 2 if push else 1, f"written to {out}")
     pushed = push_folder(out, push, public=public) if push else None
-    files = sorted(p for p in out.rglob("*") if p.is_file())
+    files = sorted(p for p in out.rglob("*") if p.is_file() and p.name != MARK)
     names = [str(p.relative_to(out)) for p in files]
     return ModelExport(str(out), kind, named, names, sum(p.stat().st_size for p in files), pushed, notes)
 
@@ -126,16 +127,6 @@ def _exportable(run: RunFolder, kind: Kind) -> TrainConfig:
     if kind == "gguf" and method_named(config.method).learns_a_judge:
         raise WinnowError("llama.cpp has no use for a model that judges answers.", fix="export it --as merged")
     return config
-
-
-def _check_target(out: Path) -> None:
-    if out.exists() and any(out.iterdir()) and not _is_export(out):
-        raise WinnowError(f"{out} holds something else.", fix="name a folder that does not exist yet")
-
-
-def _is_export(out: Path) -> bool:
-    card = out / "README.md"
-    return card.is_file() and "winnow" in card.read_text(encoding="utf-8", errors="replace")[:2_000]
 
 
 def _write(run: RunFolder, config: TrainConfig, draft: Path, kind: Kind, names: Names, progress: Progress) -> list[str]:

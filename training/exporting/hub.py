@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from curation.errors import WinnowError
+from training.exporting.target import MARK
 
 VARIABLE = "HF_TOKEN"
 
@@ -35,7 +36,9 @@ def push_folder(folder: Path, repository: str, *, public: bool = False) -> str:
     hub = HfApi(token=secret)  # at HF_ENDPOINT, where that is set
     try:
         address = hub.create_repo(repository, private=not public, exist_ok=True)
-        hub.upload_folder(folder_path=str(folder), repo_id=repository, commit_message="Export from Winnow")
+        hub.upload_folder(
+            folder_path=str(folder), repo_id=repository, commit_message="Export from Winnow", ignore_patterns=[MARK]
+        )
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError, ValueError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(secret, "***")
         raise WinnowError(

@@ -13,10 +13,14 @@ from training.config import TrainConfig
 from training.data.encoding import Account, Encoder
 from training.data.mix_folder import Example, MixFolder
 from training.iterating.ratings import Rater
-from training.methods.grpo import verifiable_prompts
+from training.methods.adapters import VIRTUAL, check
+from training.methods.grpo import HELD_OUT_PROMPTS, check_room, verifiable_prompts
+from training.methods.opening import check_base_model
+from training.methods.settings import check_settings
+from training.runs.launching import check_launch
 
-HELD_OUT_PROMPTS = 64
-"""Held-out prompts that are answered at most, the first ones."""
+WRITING = ("answers_per_prompt", "temperature")
+"""Fields of the config that say how answers are written, not how a round trains."""
 ROUNDS, PATIENCE = 3, 1
 
 
@@ -57,6 +61,31 @@ class Material:
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
+def trained_config(plan: Plan) -> TrainConfig:
+    """The config of a round's training."""
+    written = {name: TrainConfig.model_fields[name].default for name in WRITING}
+    return plan.config.model_copy(update={"method": "dpo", **written})
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse what a round would refuse, before an answer is written.
+
+    Raises:
+        WinnowError: the config can't train, or not on what it has trained.
+        ModelError: no base model lies where it is said to.
+    """
+    config = trained_config(plan)
+    check(config)
+    check_settings(config)
+    check_launch(config)
+    check_base_model(config.base_model)
+    if plan.rounds > 1 and config.adapter in VIRTUAL:
+        raise WinnowError(
+            f"Round 2 would train on an adapter of virtual tokens ({config.adapter}), which nothing can train on.",
+            fix="--adapter lora, or --rounds 1",
+        )
+
+
 def material_of(plan: Plan) -> Material:
     """The prompts of the plan's mix that leave room for an answer that can be rated.
 
@@ -66,18 +95,11 @@ def material_of(plan: Plan) -> Material:
     """
     from training.methods.opening import open_tokenizer, window_of
 
-    config, mix, account = plan.config, MixFolder(plan.mix), Account()
-    window = window_of(config.base_model)
-    encoder = Encoder(
-        open_tokenizer(config.base_model),
-        max_length=min(config.max_length, window or config.max_length),
-        loss_on=config.loss_on,
-    )
-    if config.max_answer_tokens >= encoder.max_length:
-        raise WinnowError(
-            f"max_answer_tokens {config.max_answer_tokens} leaves no room for a prompt in {encoder.max_length} tokens.",
-            fix="lower max_answer_tokens, or raise max_length where the model can read more",
-        )
+    mix, account = MixFolder(plan.mix), Account()
+    window = window_of(plan.config.base_model) or plan.config.max_length
+    config = trained_config(plan).model_copy(update={"max_length": min(plan.config.max_length, window)})
+    encoder = Encoder.of(open_tokenizer(config.base_model), config)
+    check_room(config, encoder.max_length)
     found = partial(
         verifiable_prompts, encoder=encoder, rewards=plan.rater.rewards, max_answer_tokens=config.max_answer_tokens
     )

@@ -20,7 +20,7 @@ from curation.errors import WinnowError
 from curation.names import checked_name
 from curation.progress import Progress, silent
 from training.config import TrainConfig
-from training.iterating.plan import Plan, material_of
+from training.iterating.plan import Plan, check_plan, material_of
 from training.iterating.step import Round, Step, Training, Work
 from training.runs.run_folder import RunFolder
 from training.training import TrainReport, train
@@ -64,11 +64,13 @@ def iterate_dpo(plan: Plan, *, training: Training | None = None, progress: Progr
         progress: told the rounds that are over, and what is being done.
 
     Raises:
-        WinnowError: no row can be a prompt, no prompt gave a pair in the first round, or a training failed.
+        WinnowError: the config can't train, no row can be a prompt, no prompt gave a pair in the first round, or a
+            training failed.
         ModelError: a model can't be opened, or the judge could not be reached.
         KeyboardInterrupt: a training was stopped.
     """
     checked_name("run", plan.name)
+    check_plan(plan)
     rounds: list[Round] = []
 
     def told(done: int, total: int | None, message: str) -> None:

@@ -13,7 +13,7 @@ from curation.progress import Progress
 from training.config import TrainConfig
 from training.data.mix_folder import Example, MixFolder
 from training.iterating.pairing import Pairs, paired
-from training.iterating.plan import Material, Plan
+from training.iterating.plan import Material, Plan, trained_config
 from training.iterating.ratings import Rated
 from training.iterating.writing import OpenModel, Writer, kept
 from training.methods.grpo import mean_of
@@ -121,7 +121,7 @@ class Step:
         if not pairs.rows:
             return pairs.why_none
         held_out_pairs = self._write_mix(pairs)
-        config = self.work.plan.config.model_copy(update={"method": "dpo", "base_model": self.model})
+        config = trained_config(self.work.plan).model_copy(update={"base_model": self.model})
         trained = self.work.training(self.mix, config, self.run.path)
         if trained.state != "done":
             raise KeyboardInterrupt

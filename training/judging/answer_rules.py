@@ -105,6 +105,9 @@ def _verified(scores: Mapping[str, Any] | None) -> Finding:
     final, tests = scores.get("final_answer"), scores.get("code_tests")
     if final is False:
         said, expected = scores.get("final_answer_found"), scores.get("final_answer_expected")
+        if said is None:
+            why = str(scores.get("final_answer_reason") or "there is no final answer")
+            return Finding("wrong-answer", True, f"{why}; expected: {expected}")
         return Finding("wrong-answer", True, f"the answer ends in {said}; expected: {expected}")
     if tests is not None and tests < 1:
         error = scores.get("code_tests_error")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curation.errors import WinnowError
-from training.data.mix_folder import Example, MixFolder, example
+from training.data.mix_folder import CHECKS, Example, MixFolder, example
 
 FILE = "answers.jsonl"
 MODELS = ("base", "trained", "random")
@@ -75,7 +75,7 @@ def held_out_prompts(mix: MixFolder, count: int, prepared: Callable[[Example], E
         prepared: turns a row into what the chat template takes.
     """
     rows = (prompt_of(prepared(e)) for e in mix.examples("eval") if e.text is None)
-    found = [p for p in rows if p is not None and p.reference is not None]
+    found = _told_apart((p for p in rows if p is not None and p.reference is not None), mix.path / "eval.jsonl")
     return sorted(found, key=lambda p: hashlib.sha256(p.id.encode()).digest())[:count]
 
 
@@ -87,35 +87,54 @@ def prompt_of(row: Example) -> Prompt | None:
     asked = tuple(messages[:last])
     if not any(m["role"] == "user" for m in asked):
         return None
-    return Prompt(row.id, row.source, asked, reference)
+    return Prompt(row.id, row.source, asked, reference, dict(row.checks))
 
 
 def prompts_in(path: Path, count: int | None) -> list[Prompt]:
     """The first `count` prompts of a JSONL file (all without a count).
 
     A line is a row of any format that can be trained on, or `{"prompt": "..."}` with `reference`, `source`, `id` and
-    `metadata` where there are some.
+    `metadata` where there are some. A line without an id is named by a hash of what it asks and of its reference.
 
     Raises:
-        WinnowError: the file can't be read, is empty, or a line holds no prompt.
+        WinnowError: the file can't be read, is empty, a line holds no prompt, or two prompts have one id.
     """
-    found: list[Prompt] = []
     try:
         with Path(path).open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip() and (count is None or len(found) < count):
-                    found.append(_of_line(line, number, path))
+            found = _told_apart(
+                (_of_line(line, number, path) for number, line in enumerate(lines, start=1) if line.strip()),
+                path,
+                count,
+            )
     except OSError as error:
         raise WinnowError(f"The prompts {path} can't be read: {error.strerror}.", fix="give a JSONL file") from None
+    except UnicodeDecodeError as error:
+        raise WinnowError(
+            f"The prompts {path} are not UTF-8: they have the byte {error.object[error.start]:#04x}.",
+            fix="save the file as UTF-8",
+        ) from None
     if not found:
         raise WinnowError(f"The file {path} has no prompts.", fix='write one {"prompt": "..."} on each line')
     return found
 
 
+def _told_apart(prompts: Iterable[Prompt], path: Path, count: int | None = None) -> list[Prompt]:
+    """The first `count` prompts, each once: answers, verdicts and scores are paired by id."""
+    found: dict[str, Prompt] = {}
+    for prompt in prompts:
+        if count is not None and len(found) >= count:
+            break
+        if found.setdefault(prompt.id, prompt) != prompt:
+            raise WinnowError(
+                f"Two different prompts in {path} have the id {prompt.id}.", fix="give every line an id of its own"
+            )
+    return list(found.values())
+
+
 def _of_line(line: str, number: int, path: Path) -> Prompt:
     try:
         row = json.loads(line)
-        found = _of_row(row, f"{path.name}:{number}", path.stem)
+        found = _of_row(row, path.stem)
     except (ValueError, KeyError, TypeError, AttributeError):
         found = None
     if found is None:
@@ -126,20 +145,32 @@ def _of_line(line: str, number: int, path: Path) -> Prompt:
     return found
 
 
-def _of_row(row: dict[str, Any], default_id: str, source: str) -> Prompt | None:
-    named = {"id": str(row.get("id") or default_id), "source": str(row.get("source") or source)}
+def _of_row(row: dict[str, Any], source: str) -> Prompt | None:
+    found = _read_row(row, {"id": str(row.get("id") or ""), "source": str(row.get("source") or source)})
+    if found is None or found.id:
+        return found
+    asked = [*found.messages, {"reference": found.reference}]
+    return replace(found, id=prompt_hash(asked))
+
+
+def _read_row(row: dict[str, Any], named: dict[str, str]) -> Prompt | None:
     metadata = row["metadata"] if isinstance(row.get("metadata"), dict) else {}
     if "prompt" in row and not {"completion", "chosen"} & row.keys():
         asked = row["prompt"]
         messages = [{"role": "user", "content": asked}] if isinstance(asked, str) and asked.strip() else list(asked)
-        reference = row.get("reference")
-        return Prompt(**named, messages=tuple(_checked(messages)), reference=reference, metadata=metadata)
+        checks = {name: row[name] for name in CHECKS if name != "reference" and row.get(name)}
+        reference = _reference(row.get("reference"))
+        return Prompt(**named, messages=tuple(_checked(messages)), reference=reference, metadata={**metadata, **checks})
     found = prompt_of(example({**row, **named}))
-    return (
-        None
-        if found is None
-        else Prompt(**named, messages=found.messages, reference=found.reference, metadata=metadata)
-    )
+    return None if found is None else replace(found, source=named["source"], metadata={**metadata, **found.metadata})
+
+
+def _reference(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("a reference is a text or a number")
 
 
 def _checked(messages: Sequence[Any]) -> list[dict[str, Any]]:
@@ -222,5 +253,17 @@ def _told(prompt: Prompt, model: str) -> dict[str, Any]:
 
 
 def _key(weights: str, settings: str, messages: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
+    return weights, settings, prompt_hash(messages)
+
+
+def prompt_hash(messages: Sequence[Mapping[str, Any]]) -> str:
+    """12 hex digits that change with the messages."""
     text = json.dumps([dict(m) for m in messages], ensure_ascii=True, sort_keys=True)
-    return weights, settings, hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def replace_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a JSONL file; a reader sees the old rows or the new ones."""
+    draft = path.with_name(f".{path.name}")
+    draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    draft.replace(path)

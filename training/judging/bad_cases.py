@@ -6,6 +6,8 @@ to look at, to give more weight to, or to make new samples from. `RUN/bad_cases.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +25,7 @@ from training.judging.verified import read_scores
 from training.runs.run_folder import RunFolder
 
 FILE = "bad_cases.json"
+NEIGHBOURS = 5
 NO_JUDGE = "no judge has read the answer (--judge SPEC); nothing else can tell"
 
 
@@ -71,6 +74,12 @@ class BadCasesReport:
     space: str
     """What neighbours are near by: `lexical`, or the name of an embedding."""
     groups: list[RuleGroup]
+    judge: str | None = None
+    """Who looked for contradicted claims; null: nobody."""
+    neighbours: int = NEIGHBOURS
+    """Asked for, of each case."""
+    answers_sha256: str | None = None
+    """Of the answers and their scores."""
 
 
 def bad_cases(
@@ -79,7 +88,7 @@ def bad_cases(
     model: str = "trained",
     embedding: str | None = None,
     corpus_folder: Path | None = None,
-    neighbours: int = 5,
+    neighbours: int = NEIGHBOURS,
     judge: str | None = None,
     progress: Progress = silent,
 ) -> BadCasesReport:
@@ -100,6 +109,7 @@ def bad_cases(
     run = RunFolder(Path(run_dir).expanduser().resolve())
     given = read_answers(run.path)
     answers = [answer for answer in given if answer.model == model]
+    scores = read_scores(run.path)
     if not answers:
         raise WinnowError(
             f"The run {run.path} has no answers of its {model} model.",
@@ -108,20 +118,30 @@ def bad_cases(
     progress(0, 3, f"{len(answers):,} answers by {len(RULES)} rules")
     calls = corpus_folder / "calls.sqlite" if corpus_folder else None
     claims = judged_claims(answers, judge, calls=calls) if judge else {}
-    scores = read_scores(run.path)
     found = _all_findings(answers, scores, claims)
     asked = {answer.id for answer in answers}
     of_base = [a for a in given if a.model == "base" and a.id in asked] if model != "base" else []
     base = _all_findings(of_base, scores, {}) if of_base else None
     progress(1, 3, "the samples that were trained on")
-    mix, examples = _trained_on(run)
+    mix, examples = _trained_on(run, model)
     space = _space(examples, embedding, corpus_folder)
     progress(2, 3, f"the nearest samples by {space.spec}")
     near = _nearest(answers, found, space, neighbours)
     groups = [_group(rule, answers, found, base, near) for rule in RULES]
     bad = {finding_id for group in groups for finding_id in (case.id for case in group.bad)}
     ordered = sorted(groups, key=lambda group: (-(group.cases or 0), group.cases is None))
-    report = BadCasesReport(str(run.path), model, len(answers), len(bad), str(mix), space.spec, ordered)
+    report = BadCasesReport(
+        run=str(run.path),
+        model=model,
+        answers=len(answers),
+        bad_answers=len(bad),
+        mix=str(mix),
+        space=space.spec,
+        groups=ordered,
+        judge=judge,
+        neighbours=neighbours,
+        answers_sha256=_hash(answers, scores),
+    )
     run.write(FILE, asdict(report))
     progress(3, 3, f"{len(bad):,} of {len(answers):,} answers break a rule")
     return report
@@ -130,6 +150,41 @@ def bad_cases(
 def found_bad_cases(run_dir: Path | str) -> dict[str, Any] | None:
     """The report that the run in this folder keeps; null where there is none."""
     return RunFolder(Path(run_dir)).read(FILE) or None
+
+
+def kept_bad_cases(
+    run_dir: Path | str,
+    *,
+    model: str = "trained",
+    embedding: str | None = None,
+    neighbours: int | None = None,
+    judge: str | None = None,
+) -> dict[str, Any] | None:
+    """The report that the run keeps, where it is of these answers and was made as is asked; null otherwise.
+
+    Args:
+        run_dir: of the run.
+        model: `trained`, `base` or `random`.
+        embedding: as `bad_cases` takes it.
+        neighbours: of each case; any number when null.
+        judge: any, or none, when null: what a judge has found is not thrown away.
+    """
+    run = RunFolder(Path(run_dir).expanduser().resolve())
+    report = found_bad_cases(run.path) or {}
+    answers = [answer for answer in read_answers(run.path) if answer.model == model]
+    same: dict[str, Any] = {
+        "model": model,
+        "space": embedding or LEXICAL,
+        "answers_sha256": _hash(answers, read_scores(run.path)),
+    }
+    same |= {} if neighbours is None else {"neighbours": neighbours}
+    same |= {} if judge is None else {"judge": judge}
+    return report if report and all(report.get(key) == value for key, value in same.items()) else None
+
+
+def _hash(answers: Sequence[Answer], scores: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
+    told = [[asdict(answer), dict(scores.get((answer.id, answer.model), {}))] for answer in answers]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def neighbours_of(report: Mapping[str, Any], rules: Collection[str] = ()) -> list[tuple[str, float, int]]:
@@ -171,10 +226,14 @@ def _all_findings(
     return [{f.rule: f for f in (*of_one, claim)} for of_one, claim in zip(plain, judged, strict=True)]
 
 
-def _trained_on(run: RunFolder) -> tuple[Path, list[Example]]:
-    data, config = run.read("data.json"), run.read("config.json")
-    arm = "random" if config.get("arm") == "random" else "train"
-    mix = MixFolder(Path(data.get("mix", "")))
+def arm_of(run: RunFolder, model: str = "trained") -> str:
+    """The file of the mix that one of a run's models learned from: `train`, or `random`."""
+    return "random" if model == "random" or run.read("config.json").get("arm") == "random" else "train"
+
+
+def _trained_on(run: RunFolder, model: str) -> tuple[Path, list[Example]]:
+    """The mix and its samples that the model was trained on; for the base, those of the run."""
+    arm, mix = arm_of(run, model), MixFolder(Path(run.read("data.json").get("mix", "")))
     if not mix.has(arm):
         raise WinnowError(f"The mix of the run {run.path} is gone: {mix.path}.", fix="export it again to that folder")
     # A sample that is in the mix several times is one neighbour.

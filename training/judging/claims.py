@@ -88,15 +88,21 @@ def claim_in(reply: str, answer: str) -> Finding:
 def _request(answer: Answer) -> Any:
     from curation.language_models.models import ChatRequest
 
-    reference = f"\n<reference>\n{answer.reference[:MOST_CHARS]}\n</reference>\n" if answer.reference else ""
+    reference = f"\n<reference>\n{_begun(answer.reference)}\n</reference>\n" if answer.reference else ""
     text = PROMPT.format(
         and_reference=", and a reference that is known to be right" if reference else "",
         known="the request or the reference" if reference else "the request",
-        question=answer.question[:MOST_CHARS],
+        question=_begun(answer.question),
         reference=reference,
-        answer=answer.answer[:MOST_CHARS],
+        answer=_begun(answer.answer),
     )
     return ChatRequest((("user", text),), {"temperature": 0.0, "max_tokens": JUDGE_TOKENS})
+
+
+def _begun(text: str) -> str:
+    """The text, or its beginning and how much of it is not shown: what is missing there is no contradiction."""
+    left = len(text) - MOST_CHARS
+    return text if left <= 0 else f"{text[:MOST_CHARS]}\n[{left:,} more characters are not shown]"
 
 
 def _plain(text: str) -> str:

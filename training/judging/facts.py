@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.mix_folder import MixFolder
+from training.judging.answers import replace_lines
 from training.runs.run_folder import RunFolder
 
 FILE = "held_out_facts.jsonl"
@@ -36,10 +37,7 @@ def keep_facts(run: RunFolder, mix: MixFolder, corpus_folder: Path | None) -> No
     if corpus_folder is None or not mix.has("eval"):
         return
     ids = [example.id for example in mix.examples("eval")]
-    lines = [json.dumps(asdict(facts), ensure_ascii=False) + "\n" for facts in of_corpus(corpus_folder, ids)]
-    draft = run.path / f".{FILE}"
-    draft.write_text("".join(lines), encoding="utf-8")
-    draft.replace(run.path / FILE)
+    replace_lines(run.path / FILE, [asdict(facts) for facts in of_corpus(corpus_folder, ids)])
 
 
 def of_corpus(folder: Path, ids: Sequence[str]) -> Iterator[Facts]:
@@ -79,12 +77,12 @@ def read_facts(run_dir: Path, mix: MixFolder) -> dict[str, Facts]:
     for row in (*_rows(run_dir / FILE), *_rows(mix.path / "eval.jsonl")):
         if not any(row.get(key) for key in ("metadata", "tags", "scores")):
             continue
-        before = found.get(str(row.get("id")), Facts(str(row.get("id"))))
+        before = found.get(row["id"], Facts(row["id"]))
         found[before.id] = Facts(
             before.id,
             {**before.metadata, **_mapping(row.get("metadata"))},
             {**before.tags, **_tags(row.get("tags"))},
-            {**before.scores, **_mapping(row.get("scores"))},
+            {**before.scores, **_numbers(row.get("scores"))},
         )
     return found
 
@@ -93,14 +91,23 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         return
     with path.open(encoding="utf-8") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             row = json.loads(line) if line.strip() else None
             if isinstance(row, dict):
-                yield row
+                yield {**row, "id": str(row.get("id") or f"{path.name}:{number}")}  # as the mix names it
 
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _numbers(value: Any) -> dict[str, float]:
+    """Scores that are finite numbers; others measure nothing."""
+    return {
+        str(name): score
+        for name, score in _mapping(value).items()
+        if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
+    }
 
 
 def _tags(value: Any) -> dict[str, list[str]]:

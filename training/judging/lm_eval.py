@@ -44,6 +44,8 @@ class LmEval:
     """Task -> metric -> value; null where it did not run."""
     reason: str | None
     """Why there are no results."""
+    weights: str | None = None
+    """Hash of the model that the results are of."""
 
 
 def write_tasks(

@@ -12,13 +12,14 @@ Differs from the source: own prompt; the verdict is a field of a JSON object.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.judging.answers import Answer
+from training.judging.answers import Answer, replace_lines
 
 FILE = "judged_pairs.jsonl"
 MOST_CHARS = 6_000
@@ -26,10 +27,17 @@ MOST_CHARS = 6_000
 JUDGE_TOKENS = 512
 UNREADABLE = "the judge's answer can't be read"
 EQUAL_TEXTS = "both wrote the same"
-_VERDICT = re.compile(
-    r"""(?ix) (?:better|verdict|winner|answer) ["'*\s]* [:=] ["'*\s\[(]* (answer\s+)? (a|b|tie|equal|both|neither)\b"""
+_VERDICT = re.compile(r"""(?i)\b(better|verdict|winner|answer)["'*_`\s]*[:=][*_`\s]*(?:"([^"\n]*)"|([^\n.!?]*))""")
+_TIE = r"(?:tied?|draws?|equal(?:ly)?|both|neither|none|same)"
+_IS_TIE = re.compile(
+    rf"(?i)(?:(?:it|this)(?:\s+is|['’]s)\s+|(?:they|the two|both)(?:\s+are|['’]re)\s+)?(?:an?\s+|the\s+)?{_TIE}\b"
 )
-_WORDS = {"a": "first", "b": "second", "tie": "tie", "equal": "tie", "both": "tie", "neither": "tie", "none": "tie"}
+_HAS_TIE = re.compile(rf"(?i)\b{_TIE}\b")
+_IS_LETTER = re.compile(
+    r"(?:(?i:the\s+)?(?i:answer|response|assistant)[\s_]*(?P<named>[ABab])|(?P<alone>[AB]))(?=\s*(?:$|[^\w\s'’]))"
+)
+_LETTER = re.compile(r"(?<![\w'’])[AB](?![\w'’])")
+_SHOWN = {"A": "first", "B": "second"}
 
 PROMPT = """\
 A user wrote to an assistant, and two assistants answered. Decide which answer serves the user better.
@@ -100,7 +108,9 @@ def verdict_in(text: str) -> str | None:
 
     said = [_word(found[key]) for found in objects_in(text) for key in ("better", "verdict", "winner") if key in found]
     if not said:
-        said = [_WORDS[match[2].lower()] for match in _VERDICT.finditer(text)]
+        found = [(match[1].lower(), _word(match[2] or match[3])) for match in _VERDICT.finditer(text)]
+        # An answer is spoken of in other ways too; of a verdict one wants to know what it is.
+        said = [word for named, word in found if word or named != "answer"]
     if not said and len(text.strip()) <= 20:
         said = [_word(text)]
     return said[-1] if len(set(said)) == 1 else None
@@ -108,9 +118,22 @@ def verdict_in(text: str) -> str | None:
 
 def keep_pairs(run_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Replace the run's file of judged pairs."""
-    draft = run_dir / f".{FILE}"
-    draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    draft.replace(run_dir / FILE)
+    replace_lines(run_dir / FILE, rows)
+
+
+def still_true(
+    rows: Sequence[Mapping[str, Any]], found: Mapping[str, Sequence[Answer]], against: str
+) -> list[dict[str, Any]]:
+    """Those of the judged pairs against one model that are about these very answers.
+
+    Args:
+        rows: as `read_pairs` gives them.
+        found: model -> its answers.
+        against: base or random.
+    """
+    mine = {answer.id: answer for answer in found.get("trained", ())}
+    now = {a.id: texts_of(mine[a.id], a) for a in found.get(against, ()) if a.id in mine}
+    return [dict(r) for r in rows if r["against"] == against and r["id"] in now and now[r["id"]] == r.get("texts")]
 
 
 def read_pairs(run_dir: Path | str) -> list[dict[str, Any]]:
@@ -138,8 +161,19 @@ def _shown(text: str) -> str:
 
 
 def _word(value: Any) -> str | None:
-    plain = re.sub(r"(?i)^\W*(?:answer|response|assistant)?[\s_]*|\W+$", "", str(value)).casefold()
-    return _WORDS.get(plain)
+    """`first`, `second` or `tie`; null where it says neither or more than one. "a" before a word is an article."""
+    if not isinstance(value, str):
+        return None
+    text = re.sub(r"^[\W_]+|[\W_]+$", "", value)
+    text = text.upper() if text in ("a", "b") else text
+    if tie := _IS_TIE.match(text):
+        return None if len(set(_LETTER.findall(text[tie.end() :]))) == 1 else "tie"
+    letter = _IS_LETTER.match(text)
+    if letter is None:
+        return None
+    chosen = (letter["named"] or letter["alone"]).upper()
+    rest = text[letter.end() :]
+    return None if {*_LETTER.findall(rest)} - {chosen} or _HAS_TIE.search(rest) else _SHOWN[chosen]
 
 
 def _row(
@@ -158,4 +192,11 @@ def _row(
         "raw": raw,
         "why": (why or UNREADABLE) if unread else why,
         "weights": [mine.weights, theirs.weights],
+        "texts": texts_of(mine, theirs),
     }
+
+
+def texts_of(mine: Answer, theirs: Answer) -> str:
+    """12 hex digits that change with the prompt, the reference, and what either answered: all that a judge saw."""
+    seen = [mine.prompt, mine.reference, mine.answer, theirs.prompt, theirs.reference, theirs.answer]
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:12]

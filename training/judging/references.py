@@ -4,8 +4,8 @@ Source: ROUGE of Lin 2004, as the package rouge-score has it; BLEU of Papineni e
     2018, arXiv 1804.08771).
 
 Differs from the source: tokens for ROUGE are words in lower case and single Chinese or Japanese characters (the
-    package's own tokens leave all letters but a-z out); no stemming. BLEU takes sacreBLEU's tokens `zh` as soon as one
-    reference has Chinese characters, else `13a`.
+    package's own tokens leave all letters but a-z out); no stemming. BLEU takes sacreBLEU's tokens `char` as soon as
+    one reference has kana (`zh` leaves those together), `zh` as soon as one has Chinese characters, else `13a`.
 
 Both measure wording, not truth: a right answer in other words scores low.
 """
@@ -18,23 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.judging.comparison import FEWEST_EXAMPLES, RESAMPLES, Difference, difference
+from training.judging.comparison import FEWEST_EXAMPLES, RESAMPLES, Difference, resampled
 
 ROUGES = {"rouge1": "rouge1", "rouge2": "rouge2", "rougeL": "rougeL"}
 NOT_INSTALLED = "sacrebleu or rouge-score is not installed: pip install 'winnow-studio[judge]'"
 NO_REFERENCE = "there is no reference answer"
 _CHINESE = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_KANA = re.compile(r"[\u3040-\u30ff]")
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over answers with its 95 % bootstrap interval."""
-
-    mean: float
-    low: float | None
-    """null with fewer than `FEWEST_EXAMPLES` answers."""
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -43,11 +34,11 @@ class References:
 
     model: str
     answers: int
-    rouge1: Mean
+    rouge1: Difference
     """F1, 0..1, mean over answers; so are the next two."""
-    rouge2: Mean
-    rougeL: Mean  # noqa: N815 - its name everywhere
-    bleu: Mean
+    rouge2: Difference
+    rougeL: Difference  # noqa: N815 - its name everywhere
+    bleu: Difference
     """Of the whole corpus of answers, 0..100, resampled over answers."""
 
 
@@ -79,19 +70,19 @@ def sentence_bleu(answers: Sequence[str], references: Sequence[str]) -> list[flo
     return [float(bleu.sentence_score(a, [r]).score) for a, r in zip(answers, references, strict=True)]
 
 
-def corpus_bleu(answers: Sequence[str], references: Sequence[str], *, resamples: int = RESAMPLES) -> Mean:
+def corpus_bleu(answers: Sequence[str], references: Sequence[str], *, resamples: int = RESAMPLES) -> Difference:
     """BLEU of all answers together, 0..100, with the interval of bootstrap samples of answers."""
     import numpy as np
 
     score = float(_bleu(references).corpus_score(list(answers), [list(references)]).score)
     if len(answers) < FEWEST_EXAMPLES:
-        return Mean(score, None, None)
+        return Difference(score, None, None)
     bleu = _bleu(references, effective_order=True)  # counts are the same, without a warning for each short answer
     counts = np.array([_statistics(bleu, a, r) for a, r in zip(answers, references, strict=True)], dtype=np.int64)
     generator = np.random.default_rng(0)
     drawn = (counts[generator.integers(0, len(counts), len(counts))].sum(axis=0) for _ in range(resamples))
     low, high = np.percentile([_of_counts(bleu, total) for total in drawn], [2.5, 97.5])
-    return Mean(score, float(low), float(high))
+    return Difference(score, float(low), float(high))
 
 
 def summary(
@@ -102,12 +93,11 @@ def summary(
     return References(model, len(rows), **rouges, bleu=corpus_bleu(answers, references))
 
 
-def mean(values: Sequence[float]) -> Mean:
+def mean(values: Sequence[float]) -> Difference:
     """The mean with its bootstrap interval."""
     import numpy as np
 
-    found: Difference = difference(np.array(values, dtype=float), np.ones(len(values)))
-    return Mean(found.mean, found.low, found.high)
+    return resampled(np.array(values, dtype=float), np.ones(len(values)))
 
 
 def is_chinese(text: str) -> bool:
@@ -118,7 +108,7 @@ def is_chinese(text: str) -> bool:
 def _bleu(references: Sequence[str], *, effective_order: bool = False) -> Any:
     from sacrebleu.metrics.bleu import BLEU
 
-    tokens = "zh" if any(map(is_chinese, references)) else "13a"
+    tokens = "char" if any(map(_KANA.search, references)) else "zh" if any(map(is_chinese, references)) else "13a"
     return BLEU(tokenize=tokens, effective_order=effective_order)
 
 

@@ -60,14 +60,15 @@ def store_neighbours(
     checked_name("selection", name)
     near = neighbours_of(report, rules)
     known = set(corpus.frame(["id"])["id"])
-    kept = [row for row in near if row[0] in known][:most]
+    here = [row for row in near if row[0] in known]
+    kept = here[:most]
     if not kept:
         raise WinnowError(
             f"None of the {len(near):,} samples near the bad cases is in the corpus {corpus.path}.",
             fix="give the corpus that the mix was exported from",
         )
     operator = {"name": "bad-cases", "run": report["run"], "rules": sorted(rules), "space": report["space"]}
-    left = {row[0]: f"near a bad case, but {most:,} are nearer" for row in near[most:] if row[0] in known}
+    left = {row[0]: f"near a bad case, but {most:,} are nearer" for row in here[most:]}
     ids = [row[0] for row in kept]
     corpus.save_selection(name, json.dumps(operator), None, len(ids) + len(left), ids, left)
     recipe, reason = _recipe(RunFolder(Path(report["run"])), name, times)

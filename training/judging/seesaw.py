@@ -1,12 +1,15 @@
 """What rose and what fell: every group and every metric of one model beside those of another, over the same examples.
 
 A mean can rise while half of its groups fall. Differences are paired by example; one whose interval crosses 0 is
-called not proven, one that has no pairs has no interval and says why.
+called not proven, one that has no pairs has no interval and says why. Each interval is of its own: among many, one in
+twenty of those where nothing changed leaves 0 out by chance (`by_chance`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,9 @@ METRICS = {
 }  # fmt: skip
 """Column of the scores of answers -> what it is called; more is better in each."""
 ALL = "all"
+MANY = 10
+"""Intervals from which on chance is spoken of."""
+NOT_FINITE = "some of the numbers are not finite"
 NO_PAIRS = "only means are kept for these runs: winnow evaluate RUN keeps the loss of every example"
 
 
@@ -65,14 +71,17 @@ class Measured:
     """Metric -> prompt id -> value."""
     sources: dict[str, str] = field(default_factory=dict)
     """Prompt id -> source."""
+    asked: dict[str, str] = field(default_factory=dict)
+    """Prompt id -> hash of what was asked and how: prompts of two runs can have the same id."""
 
 
-def measured(run_dir: Path, model: str = "trained") -> Measured:
+def measured(run_dir: Path, model: str = "trained", told: Sequence[Mapping[str, Any]] | None = None) -> Measured:
     """What a run's folder tells of one of its models.
 
     Args:
         run_dir: of the run.
         model: `base`, `trained` or `random`.
+        told: its events, where they have been read already.
     """
     losses = {
         str(row["id"]): (str(row.get("source")), int(row["tokens"]), float(row[model]))
@@ -84,8 +93,22 @@ def measured(run_dir: Path, model: str = "trained") -> Measured:
         for column, metric in METRICS.items():
             if asked == model and isinstance(row.get(column), int | float):
                 scores.setdefault(metric, {})[prompt_id] = float(row[column])
-    sources = {answer.id: answer.source for answer in read_answers(run_dir)}
-    return Measured(f"{model} of {run_dir.name}", losses, _means(run_dir, model), scores, sources)
+    answers = [answer for answer in read_answers(run_dir) if answer.model == model]
+    sources = {answer.id: answer.source for answer in answers}
+    prompts = {a.id: _hash([a.prompt, a.reference, a.settings]) for a in answers}
+    means = _means(events(run_dir) if told is None else told, model)
+    return Measured(f"{model} of {run_dir.name}", losses, means, scores, sources, prompts)
+
+
+def by_chance(changes: Sequence[Change]) -> str | None:
+    """What the number of intervals asks the reader to bear in mind; null where there are few."""
+    intervals = sum(change.low is not None for change in changes)
+    if intervals < MANY:
+        return None
+    return (
+        f"{intervals} intervals of 95 %, each on its own: about {0.05 * intervals:.0f} would leave 0 out by chance if "
+        "nothing had changed"
+    )
 
 
 def groups_of(run_dir: Path, after: Measured) -> list[Group]:
@@ -112,12 +135,10 @@ def _loss_changes(before: Measured, after: Measured, found: Sequence[Group]) -> 
     import numpy as np
 
     ids = sorted(after.losses)
-    common = [i for i in ids if i in before.losses and before.losses[i][1] == after.losses[i][1]]
-    if not common:
-        counted = bool(before.losses and after.losses)
-        reason = (
-            "the two count the tokens of no row alike: their tokenizers or templates differ" if counted else NO_PAIRS
-        )
+    common = [i for i in ids if i in before.losses]
+    unlike = sum(before.losses[i][1] != after.losses[i][1] for i in common)
+    if not common or unlike:
+        reason = _not_paired(len(common), unlike) if before.losses and after.losses else NO_PAIRS
         yield from _mean_changes(before, after, reason)
         return
     kept = set(common)
@@ -129,20 +150,30 @@ def _loss_changes(before: Measured, after: Measured, found: Sequence[Group]) -> 
             yield _change(group.kind, group.name, LOSS, old, new, tokens, lower=True)
 
 
+def _not_paired(common: int, unlike: int) -> str:
+    # Rows that happen to have as many tokens under both are no sample of the rest.
+    if unlike:
+        told = f"the two do not count the tokens of {unlike:,} of {common:,} rows alike"
+        return f"{told}: their tokenizers, templates or longest lengths differ"
+    return "the two have no held-out row in common"
+
+
 def _mean_changes(before: Measured, after: Measured, reason: str) -> Iterator[Change]:
     for name in after.means:
         if name in before.means:
             old, new = before.means[name], after.means[name]
             kind = ALL if name == ALL else "source"
             gap = new - old
-            yield Change(kind, name, LOSS, None, old, new, gap, None, None, abs(gap) / old, "no interval", reason)
+            size = abs(gap) / old if math.isfinite(gap) and old else 0.0
+            yield Change(kind, name, LOSS, None, old, new, gap, None, None, size, "no interval", reason)
 
 
 def _score_changes(before: Measured, after: Measured) -> Iterator[Change]:
     import numpy as np
 
     for metric, values in after.scores.items():
-        common = sorted(i for i in values if i in before.scores.get(metric, {}))
+        others = before.scores.get(metric, {})
+        common = sorted(i for i in values if i in others and before.asked.get(i) == after.asked.get(i))
         sources = sorted({after.sources.get(i, "") for i in common} - {""})
         parts = [(ALL, ALL, common)]
         if len(sources) > 1:
@@ -157,6 +188,10 @@ def _score_changes(before: Measured, after: Measured) -> Iterator[Change]:
 def _change(
     kind: str, name: str, metric: str, old: Any, new: Any, tokens: Any, *, lower: bool, scale: float = 1
 ) -> Change:
+    if not math.isfinite(float((new - old).sum())):
+        means = float(old.sum() / tokens.sum()), float(new.sum() / tokens.sum())
+        gap = means[1] - means[0]
+        return Change(kind, name, metric, len(old), *means, gap, None, None, 0.0, "no interval", NOT_FINITE)
     found = difference(new - old, tokens)
     was, becomes = float(old.sum() / tokens.sum()), float(new.sum() / tokens.sum())
     size = abs(found.mean) / max(was, 1e-12) if lower else abs(found.mean) / scale
@@ -166,16 +201,20 @@ def _change(
 
 
 def _verdict(low: float | None, high: float | None, *, lower: bool) -> str:
-    if low is None or high is None:
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
     if low <= 0 <= high:
         return "not proven"
     return "better" if (high < 0) == lower else "worse"
 
 
-def _means(run_dir: Path, model: str) -> dict[str, float]:
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _means(run_events: Sequence[Mapping[str, Any]], model: str) -> dict[str, float]:
     """Losses before (the base) or after training, by the run's own events."""
-    told = [event for event in events(run_dir) if event["type"] == "held_out" and event.get("loss") is not None]
+    told = [event for event in run_events if event["type"] == "held_out" and event.get("loss") is not None]
     if not told or model not in ("base", "trained") or (model == "base" and told[0]["step"] != 0):
         return {}
     if model == "trained" and told[-1]["step"] == 0:  # it has not been measured since it began

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from training.judging import references
-from training.judging.answers import MODELS, Answer
+from training.judging.answers import MODELS, Answer, replace_lines
 from training.judging.comparison import Difference, difference, wilson
 
 FILE = "answer_scores.jsonl"
@@ -23,6 +23,7 @@ CODE_SECONDS, CODE_MEMORY_MB = 10.0, 512
 NO_EXPECTED = "no expected answer is known"
 NO_FINAL = "the answer names no final answer"
 NO_CODE = "the answer holds no code that can be run"
+NO_RUNNER = "no program could be run here"
 MOST_PROGRAMS = 4
 """Run at the same time."""
 
@@ -67,6 +68,7 @@ def score(answers: Sequence[Answer], metadata: Mapping[str, Mapping[str, Any]]) 
     rows: list[dict[str, Any]] = [{"id": a.id, "model": a.model, "weights": a.weights} for a in answers]
     with ThreadPoolExecutor(MOST_PROGRAMS) as pool:
         codes = list(pool.map(lambda a: code_tests(a, metadata.get(a.id, {})), answers))
+    _without_a_runner(codes)
     for row, answer, code in zip(rows, answers, codes, strict=True):
         row |= final_answer(answer, metadata.get(answer.id, {})) | code
     _add_references(rows, answers)
@@ -110,6 +112,17 @@ def code_tests(answer: Answer, metadata: Mapping[str, Any]) -> dict[str, Any]:
         if program.source is None:
             share, reason = 0.0, NO_CODE
     return {"code_tests": share, "code_tests_error": error, "code_tests_reason": reason}
+
+
+def _without_a_runner(codes: Sequence[dict[str, Any]]) -> None:
+    """Where no program could be run an answer without one is null too, or only the wrong ones would count."""
+    from curation.scorers.code_tests import NO_TESTS
+
+    tried = [code for code in codes if code["code_tests_reason"] not in (NO_CODE, NO_TESTS)]
+    if tried and all(code["code_tests"] is None for code in tried):
+        for code in codes:
+            if code["code_tests_reason"] == NO_CODE:
+                code |= {"code_tests": None, "code_tests_reason": NO_RUNNER}
 
 
 def _add_references(rows: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> None:
@@ -190,9 +203,7 @@ def references_of(
 
 def keep_scores(run_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Replace the run's file of scores."""
-    draft = run_dir / f".{FILE}"
-    draft.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    draft.replace(run_dir / FILE)
+    replace_lines(run_dir / FILE, rows)
 
 
 def read_scores(run_dir: Path | str) -> dict[tuple[str, str], dict[str, Any]]:

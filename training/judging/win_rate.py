@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.judging.comparison import FEWEST_EXAMPLES, RESAMPLES, wilson
+from training.judging.comparison import FEWEST_EXAMPLES, RESAMPLES, clopper_pearson, wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,8 @@ def win_rate(against: str, pairs: Sequence[Mapping[str, Any]]) -> WinRate:
     ties = len(read) - wins - losses
     low, high = wilson_of(wins + ties / 2, len(read))
     controlled, why = length_controlled(verdicts, lengths)
-    shown = [order for pair in pairs for order in pair["orders"] if order in ("first", "second")]
+    # Both orders or none: what could be read of half a pair would look like a position bias.
+    shown = [order for pair in read for order in pair["orders"] if order in ("first", "second")]
     first = shown.count("first")
     reasons: dict[str, int] = {}
     for pair in pairs:
@@ -107,6 +108,20 @@ def win_rate(against: str, pairs: Sequence[Mapping[str, Any]]) -> WinRate:
         first / len(shown) if shown else None, *wilson_of(first, len(shown)),
         len(pairs) - len(read), reasons,
     )  # fmt: skip
+
+
+def conclusion(rate: Mapping[str, Any]) -> str:
+    """better, worse, or why neither is said of a `WinRate` (as a dict).
+
+    Its interval and the exact sign test of wins against losses both have to leave a half out.
+    """
+    if rate["prompts"] < FEWEST_EXAMPLES:
+        return f"not proven with fewer than {FEWEST_EXAMPLES} verdicts"
+    decided = rate["wins"] + rate["losses"]
+    low, high = clopper_pearson(rate["wins"], decided) if decided else (0.0, 1.0)
+    if min(low, rate["low"]) > 0.5:
+        return "better"
+    return "worse" if max(high, rate["high"]) < 0.5 else "not proven"
 
 
 def wilson_of(hits: float, trials: int) -> tuple[float | None, float | None]:

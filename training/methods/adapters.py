@@ -8,14 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from curation.errors import WinnowError
-from training.config import TrainConfig
+from curation.errors import ModelError, WinnowError
+from training.config import BASE_UNCHANGED, TrainConfig
 from training.methods.opening import Model, bf16, open_model
 
 VIRTUAL = ("prompt", "prefix", "p-tuning")
 """Adapters of virtual tokens: peft can neither merge them into weights nor train them further."""
-HELD_IN_BF16 = ("lora", "qlora", *VIRTUAL)
-"""Adapters whose base does not change, and so needs no float32."""
 VIRTUAL_TYPES = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")
 """As adapter_config.json names them."""
 TAKE_VIRTUAL = ("sft", "pretrain", "dpo", "kto")
@@ -50,13 +48,13 @@ def check(config: TrainConfig) -> None:
 
 def _unfit_machine(config: TrainConfig) -> WinnowError | None:
     if config.adapter == "qlora":
-        return _lacks(config, "qlora holds the base in 4 bits", "--set adapter=lora")
+        return _lacks("qlora holds the base in 4 bits", "--set adapter=lora")
     if "8bit" in config.optimizer:
-        return _lacks(config, f"{config.optimizer} keeps its state in 8 bits", "--set optimizer=adamw_torch")
+        return _lacks(f"{config.optimizer} keeps its state in 8 bits", "--set optimizer=adamw_torch")
     return None
 
 
-def _lacks(config: TrainConfig, why: str, otherwise: str) -> WinnowError | None:
+def _lacks(why: str, otherwise: str) -> WinnowError | None:
     if importlib.util.find_spec("bitsandbytes") is None:
         return WinnowError(
             f"{why}, which bitsandbytes does: it is not installed.",
@@ -133,9 +131,21 @@ def _unfit_choice(config: TrainConfig) -> WinnowError | None:
 
 
 def adapter_type(folder: str) -> str | None:
-    """As peft names it; null where the folder holds no adapter."""
+    """As peft names it; null where the folder holds no adapter.
+
+    Raises:
+        ModelError: its config is damaged.
+    """
     file = Path(folder) / "adapter_config.json"
-    return str(json.loads(file.read_text(encoding="utf-8")).get("peft_type")) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["peft_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{file} can't be read as that of an adapter: {type(error).__name__}: {error}.",
+            fix="copy the adapter's folder again",
+        ) from None
 
 
 def virtual_tokens(config: TrainConfig) -> int:
@@ -232,29 +242,29 @@ def quantization(config: TrainConfig) -> Any:
 
 def weights_dtype(config: TrainConfig) -> str:
     """How the weights are held: those that an optimizer changes in float32, those under an adapter on a GPU in bf16."""
-    return "bfloat16" if config.adapter in HELD_IN_BF16 and bf16() else "float32"
+    return "bfloat16" if config.adapter in BASE_UNCHANGED and bf16() else "float32"
 
 
-def peft_config(config: TrainConfig, *, task: str = "CAUSAL_LM") -> Any:
+def peft_config(config: TrainConfig, *, model_kind: str = "CAUSAL_LM") -> Any:
     """What TRL's trainers take as `peft_config`; null where the model's own weights are trained."""
     if config.adapter in ("lora", "qlora"):
-        return _lora(config, task)
+        return _lora(config, model_kind)
     if config.adapter not in VIRTUAL:
         return None
     from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
 
-    fields = {"task_type": task, "num_virtual_tokens": config.virtual_tokens}
+    fields = {"task_type": model_kind, "num_virtual_tokens": config.virtual_tokens}
     if config.adapter == "prompt":
         # Random vectors lie far from every embedding; those of words do not.
         return PromptTuningConfig(prompt_tuning_init="SAMPLE_VOCAB", **fields)
     return PrefixTuningConfig(**fields) if config.adapter == "prefix" else PromptEncoderConfig(**fields)
 
 
-def _lora(config: TrainConfig, task: str) -> Any:
+def _lora(config: TrainConfig, model_kind: str) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(
-        task_type=task,
+        task_type=model_kind,
         target_modules="all-linear",
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,

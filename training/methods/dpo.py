@@ -9,16 +9,27 @@ from training.config import TrainConfig
 from training.methods.adapters import peft_config
 from training.methods.arguments import batches, common
 from training.methods.method import Built, Method, Setup
-from training.methods.preference import answer_ids, measured_with, pairs_of, prepared, reference_model
+from training.methods.preference import (
+    Masking,
+    answer_ids,
+    answer_loss,
+    measured_with,
+    pairs_of,
+    prepared,
+    reference_model,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from training.judging.held_out import Pair
     from training.judging.preferences import Gains
     from training.methods.preference import Objective, Sides
 
 POSITIVE = "dpo-positive"
 """The loss that TRL does not have."""
+MASKS = {"completion_mask": ("chosen_loss", "rejected_loss")}
+"""Mask of a batch -> columns of `pair_row` that say what carries loss."""
 
 
 class DPO(Method):
@@ -50,16 +61,18 @@ class DPO(Method):
                 **common(setup),
                 **batches(config),
                 max_length=config.max_length,
-                beta=config.beta,
+                beta=config.strength()[0],
                 loss_type=losses,
                 loss_weights=weights,
                 label_smoothing=config.label_smoothing if config.preference_loss == "robust" else 0.0,
+                remove_unused_columns=False,
             ),
             train_dataset=Dataset.from_list(pair_rows(setup)),
             processing_class=setup.tokenizer,
             peft_config=peft_config(config),
             callbacks=setup.callbacks,
         )
+        trainer.data_collator = Masking(trainer.data_collator, MASKS)
         trainer.sft_weight = config.sft_weight
         return Built(trainer, measure_of=measured_with(trainer, config, objective(config), referred=True))
 
@@ -75,21 +88,23 @@ def _losses(config: TrainConfig) -> tuple[list[str], list[float]]:
     return ([first, "sft"], [1.0, config.sft_weight]) if config.sft_weight else ([first], [1.0])
 
 
-def pair_rows(setup: Setup) -> list[dict[str, list[int]]]:
-    """The training pairs with the columns that TRL's collator reads."""
-    rows = []
-    for pair in pairs_of(setup):
-        (before, chosen), (other, rejected) = answer_ids(pair.chosen), answer_ids(pair.rejected)
-        # Nearly always the whole prompt; a template may write something else before a rejected answer.
-        same = sum(1 for _ in takewhile(lambda ids: ids[0] == ids[1], zip(before, other, strict=False)))
-        rows.append(
-            {
-                "prompt_ids": before[:same],
-                "chosen_ids": before[same:] + chosen,
-                "rejected_ids": other[same:] + rejected,
-            }
-        )
-    return rows
+def pair_rows(setup: Setup) -> list[dict[str, list[Any]]]:
+    """The training pairs with the columns that the collator reads."""
+    return [pair_row(pair) for pair in pairs_of(setup)]
+
+
+def pair_row(pair: Pair) -> dict[str, list[Any]]:
+    """What both sides begin with, how each goes on, and which tokens of that carry loss."""
+    (before, chosen), (other, rejected) = answer_ids(pair.chosen), answer_ids(pair.rejected)
+    # Nearly always the whole prompt; a template may write something else before a rejected answer.
+    same = sum(1 for _ in takewhile(lambda ids: ids[0] == ids[1], zip(before, other, strict=False)))
+    return {
+        "prompt_ids": before[:same],
+        "chosen_ids": before[same:] + chosen,
+        "rejected_ids": other[same:] + rejected,
+        "chosen_loss": answer_loss(pair.chosen, same),
+        "rejected_loss": answer_loss(pair.rejected, same),
+    }
 
 
 def objective(config: TrainConfig) -> Objective:
@@ -98,7 +113,7 @@ def objective(config: TrainConfig) -> Objective:
     def per_pair(gains: Gains, sides: Sides) -> np.ndarray:
         from training.judging.preferences import LOSSES
 
-        preferred = LOSSES[config.preference_loss](gains, config.beta, config.label_smoothing)
+        preferred = LOSSES[config.preference_loss](gains, config.strength()[0], config.label_smoothing)
         imitated: np.ndarray = config.sft_weight * sides[0].sum() / gains.chosen_tokens.sum()
         result: np.ndarray = preferred + imitated
         return result

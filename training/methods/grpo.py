@@ -75,7 +75,7 @@ class GRPO(Method):
                 num_generations=config.answers_per_prompt,
                 max_completion_length=config.max_answer_tokens,
                 temperature=config.temperature,
-                beta=config.beta,
+                beta=config.strength()[0],
             ),
             reward_funcs=_reward_functions(setup.data.examples, config),
             train_dataset=_dataset(setup.data.examples),
@@ -143,11 +143,7 @@ def prompt_set(mix: MixFolder, config: TrainConfig, encoder: Encoder) -> Trainin
         WinnowError: a reward is not known, answers have no room, or no row is left.
     """
     names = checked_rewards(config.rewards)
-    if config.max_answer_tokens >= encoder.max_length:
-        raise WinnowError(
-            f"max_answer_tokens {config.max_answer_tokens} leaves no room for a prompt in {encoder.max_length} tokens.",
-            fix="lower max_answer_tokens, or raise max_length where the model can read more",
-        )
+    check_room(config, encoder.max_length)
     account = Account()
     found = partial(verifiable_prompts, encoder=encoder, rewards=names, max_answer_tokens=config.max_answer_tokens)
     examples, rows = found(mix.examples("train"), account=account)
@@ -162,6 +158,19 @@ def prompt_set(mix: MixFolder, config: TrainConfig, encoder: Encoder) -> Trainin
     if not rows:
         raise _nothing_left(mix, account, names)
     return TrainingSet(rows, examples, account, mix_tokens)
+
+
+def check_room(config: TrainConfig, max_length: int) -> None:
+    """Refuse answers that may be as long as all that the model reads.
+
+    Raises:
+        WinnowError: there is no room for a prompt in max_length tokens.
+    """
+    if config.max_answer_tokens >= max_length:
+        raise WinnowError(
+            f"max_answer_tokens {config.max_answer_tokens} leaves no room for a prompt in {max_length} tokens.",
+            fix="lower max_answer_tokens, or raise max_length where the model can read more",
+        )
 
 
 def verifiable_prompts(

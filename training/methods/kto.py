@@ -14,13 +14,17 @@ from training.data.mix_folder import Example, MixFolder
 from training.methods.adapters import peft_config
 from training.methods.arguments import batches, common
 from training.methods.method import Built, Measure, Method, Setup, measure
-from training.methods.preference import Reference, answer_ids, prepared, reference_model
+from training.methods.preference import Masking, Reference, answer_ids, answer_loss, prepared, reference_model
 
 if TYPE_CHECKING:
     import numpy as np
 
     from training.data.training_set import TrainingSet
     from training.judging.held_out import JudgedSet
+
+
+MASKS = {"completion_mask": ("completion_loss",), "KL_completion_mask": ("KL_completion_loss",)}
+"""Mask of a batch -> the column of `judged_rows` that says what carries loss."""
 
 
 class UnpairedMix(MixFolder):
@@ -79,13 +83,19 @@ class KTO(Method):
             model=setup.model,
             ref_model=reference_model(config),
             args=KTOConfig(
-                **common(setup), **batches(config), max_length=config.max_length, beta=config.beta, **weights
+                **common(setup),
+                **batches(config),
+                **weights,
+                max_length=config.max_length,
+                beta=config.strength()[0],
+                remove_unused_columns=False,
             ),
             train_dataset=Dataset.from_list(judged_rows(setup)),
             processing_class=setup.tokenizer,
             peft_config=peft_config(config),
             callbacks=setup.callbacks,
         )
+        trainer.data_collator = Masking(trainer.data_collator, MASKS)
         return Built(trainer, told=weights, measure_of=lambda rows: judged_measure(trainer, rows, config))
 
     def held_out(self, built: Built, mix: MixFolder, encoder: Encoder) -> tuple[Measure | None, Any]:
@@ -116,23 +126,27 @@ def balance(good: Iterable[bool]) -> dict[str, float]:
 
 
 def judged_rows(setup: Setup) -> list[dict[str, Any]]:
-    """The training rows with the columns that TRL's collator reads, in an order of their own.
+    """The training rows with the columns that the collator reads, in an order of their own.
 
     TRL takes KTO's rows one after the other: it pairs each prompt with its neighbour's answer to tell how likely any
     answer has become. So pairs that were taken apart must not stay together.
     """
     labels = [example.label is True for example in setup.data.examples]
-    rows = [
-        {"prompt_ids": prompt, "completion_ids": answer, "label": label}
-        for (prompt, answer), label in zip(map(answer_ids, setup.data.rows), labels, strict=True)
-    ]
+    rows = [{**judged_row(row), "label": label} for row, label in zip(setup.data.rows, labels, strict=True)]
     random.Random(setup.config.seed).shuffle(rows)
     size = setup.config.batch_size
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
         for i, row in enumerate(batch):
             row["KL_completion_ids"] = batch[i - 1]["completion_ids"]
+            row["KL_completion_loss"] = batch[i - 1]["completion_loss"]
     return rows
+
+
+def judged_row(row: Encoded) -> dict[str, Any]:
+    """An answer, what comes before it, and which tokens of it carry loss."""
+    prompt, answer = answer_ids(row)
+    return {"prompt_ids": prompt, "completion_ids": answer, "completion_loss": answer_loss(row, len(prompt))}
 
 
 def judged_measure(trainer: Any, held_out: Any, config: TrainConfig) -> Measure:
@@ -150,7 +164,7 @@ def judged_measure(trainer: Any, held_out: Any, config: TrainConfig) -> Measure:
         found = {
             "loss": per_token(held_out.rows, losses),
             "loss_by_source": by_source(held_out.rows, losses),
-            "objective": float(kto_loss(gained, good, config.beta).mean()),
+            "objective": float(kto_loss(gained, good, config.strength()[0]).mean()),
             **of_judged(held_out.rows, gained, good),
             **reference.divergence(model, held_out.rows),
         }

@@ -30,7 +30,7 @@ def open_tokenizer(base_model: str) -> Tokenizer:
     disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base_model)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # of damaged files
         raise _not_opened("tokenizer", base_model, error) from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
@@ -88,7 +88,13 @@ def open_model(base_model: str, *, dtype: str = "float32", quantization: Any = N
     if adapter.is_file():
         from peft import PeftModel
 
-        adapted = PeftModel.from_pretrained(open_model(below(base_model), dtype=dtype), base_model)
+        base = open_model(below(base_model), dtype=dtype)
+        try:
+            adapted = PeftModel.from_pretrained(base, base_model)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            if "memory" in str(error):
+                raise
+            raise _not_opened("adapter", base_model, error) from None
         # Vectors before every text can't become part of weights.
         virtual = adapted.active_peft_config.is_prompt_learning
         model = adapted.eval() if virtual else adapted.merge_and_unload()
@@ -113,8 +119,18 @@ def open_model(base_model: str, *, dtype: str = "float32", quantization: Any = N
 
 
 def below(adapter: str) -> str:
-    """The base model of an adapter's folder; a relative path is seen from that folder."""
-    base = str(json.loads((Path(adapter) / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"])
+    """The base model of an adapter's folder; a relative path is seen from that folder.
+
+    Raises:
+        ModelError: its config can't be read, or names none.
+    """
+    try:
+        base = str(json.loads((Path(adapter) / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"The {ADAPTER} of {adapter} can't be read: {type(error).__name__}: {error}",
+            fix="copy or export the adapter's folder again",
+        ) from None
     beside = Path(adapter) / base
     return str(beside.resolve()) if not Path(base).is_absolute() and beside.is_dir() else base
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,39 @@ def answer_ids(row: Encoded) -> tuple[list[int], list[int]]:
     """The ids before the answer, and those of the answer up to the last that carries loss."""
     carrying = [i for i, carries in enumerate(row.loss) if carries]
     return row.ids[: carrying[0]], row.ids[carrying[0] : carrying[-1] + 1]
+
+
+def answer_loss(row: Encoded, start: int) -> list[bool]:
+    """Which tokens of an answer that begins at `start` carry loss, up to the last that does.
+
+    Not all do: the turns of users and tools between two answers, and what a template writes before one.
+    """
+    last = max(i for i, carries in enumerate(row.loss) if carries)
+    return row.loss[start : last + 1]
+
+
+class Masking:
+    """TRL's collator of prompts and completions, for completions that do not carry loss on every token."""
+
+    def __init__(self, collator: Any, masks: Mapping[str, tuple[str, ...]]) -> None:
+        """Wrap a collator.
+
+        Args:
+            collator: makes batches whose masks have a 1 for every token after the prompt.
+            masks: name of a mask of the batch -> the columns with what carries loss, one below the other in the batch.
+        """
+        self._collator, self._masks = collator, masks
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """The batch, with a 1 in its masks for the tokens that carry loss."""
+        import torch
+
+        batch: dict[str, Any] = self._collator(rows)
+        for name, columns in self._masks.items():
+            carrying = [[False] * len(row["prompt_ids"]) + list(row[column]) for column in columns for row in rows]
+            for mask, carries in zip(batch[name], carrying, strict=True):
+                mask[: len(carries)] *= torch.tensor(carries[: len(mask)], dtype=mask.dtype)
+        return batch
 
 
 def prepared(trainer_class: Any, **methods: Any) -> Any:

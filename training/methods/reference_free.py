@@ -84,7 +84,7 @@ def _arguments(setup: Setup) -> dict[str, Any]:
         **common(setup),
         **batches(config),
         "max_length": config.max_length,
-        "beta": config.beta,
+        "beta": config.strength()[0],
         "remove_unused_columns": False,
     }
 
@@ -125,7 +125,7 @@ def orpo_objective(config: TrainConfig) -> Callable[..., np.ndarray]:
 
         chosen, rejected = -sides[0] / gains.chosen_tokens, -sides[1] / gains.rejected_tokens
         imitated: np.ndarray = sides[0].sum() / gains.chosen_tokens.sum()
-        result: np.ndarray = config.beta * odds_loss(chosen, rejected) + imitated
+        result: np.ndarray = config.strength()[0] * odds_loss(chosen, rejected) + imitated
         return result
 
     return per_pair
@@ -138,6 +138,6 @@ def simpo_objective(config: TrainConfig) -> Callable[..., np.ndarray]:
         from training.judging.preferences import simpo_loss
 
         chosen, rejected = -sides[0] / gains.chosen_tokens, -sides[1] / gains.rejected_tokens
-        return simpo_loss(chosen, rejected, config.beta, config.reward_margin)
+        return simpo_loss(chosen, rejected, config.strength()[0], config.reward_margin)
 
     return per_pair

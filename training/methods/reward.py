@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.data.encoding import Encoded
     from training.judging.held_out import HeldOutSet
 
-TASK = "SEQ_CLS"
+KIND = "SEQ_CLS"
 HEAD = "score"
 """Name of the head in Transformers' decoders."""
 
@@ -60,7 +60,7 @@ class Reward(Method):
             args=RewardConfig(**common(setup), **batches(config), max_length=None),
             train_dataset=Dataset.from_list(rows),
             processing_class=setup.tokenizer,
-            peft_config=peft_config(config, task=TASK),
+            peft_config=peft_config(config, model_kind=KIND),
             callbacks=setup.callbacks,
         )
         return Built(trainer, measure_of=judge_measure)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+from training.config import TrainConfig
+from training.data.mix_folder import MixFolder
+from training.methods import method_named
 from training.methods.method import Setup
+from training.methods.settings import unread
 
 ROWS_READ = 50
 """Training rows in which the template's tokens are looked for."""
@@ -16,13 +21,14 @@ MEDIAN_OF = 4096
 
 
 def setup_facts(setup: Setup) -> dict[str, Any]:
-    """The fields of the `base` event.
+    """The fields of the `base` event. Settings of the config that do nothing in this run are told as notes.
 
     - `vocabulary`: rows of the output
     - `untrained_tokens`: special tokens that the template writes and whose embeddings were never trained; null with
       `untrained_reason` where that can't be seen
     - `suggested_rate` and `rate`: what the advice says of the learning rate, and what is used
     """
+    _tell_unread(setup)
     parameters = setup.model.num_parameters()
     suggested, _ = setup.config.model_copy(update={"learning_rate": None}).rate(parameters)
     vocabulary = getattr(setup.model.config.get_text_config(), "vocab_size", None)
@@ -33,6 +39,22 @@ def setup_facts(setup: Setup) -> dict[str, Any]:
         "adapter": setup.config.adapter,
         **_untrained(setup),
     }
+
+
+def strength_told(config: TrainConfig) -> dict[str, Any]:
+    """`beta` and `beta_reason` of the `plan` event: what is used and why; nothing for a method that reads none."""
+    if "beta" not in method_named(config.method).reads:
+        return {}
+    beta, reason = config.strength()
+    return {"beta": beta, "beta_reason": reason}
+
+
+def _tell_unread(setup: Setup) -> None:
+    for text in unread(setup.config):
+        setup.note(text)
+    mix = setup.run.read("data.json").get("mix")
+    if setup.config.patience is not None and mix and not MixFolder(Path(mix)).has("eval"):
+        setup.note(f"patience {setup.config.patience} is not used: the mix has no held-out rows (eval.jsonl).")
 
 
 def _untrained(setup: Setup) -> dict[str, Any]:

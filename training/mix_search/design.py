@@ -25,6 +25,11 @@ def shares_of_size(smallest: float, runs: int) -> list[float]:
     return [round(smallest ** (1 - i / (runs - 1)), 6) for i in range(runs)]
 
 
+def in_words(weights: Mapping[str, float]) -> str:
+    """Weights of sources in one line."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in weights.items())
+
+
 def source_weights(
     natural: Mapping[str, float], runs: int, *, most: Mapping[str, float], seed: int = 0
 ) -> list[dict[str, float]]:

@@ -21,6 +21,8 @@ FEWEST_SIZES = 4
 ALPHAS = (0.01, 4.0)
 """Exponents that are tried. Published ones for language models lie between 0.05 and 0.6."""
 STEPS = 600
+AVERAGED = 25
+"""Of the exponents that the runs leave open, over which the worth of a run is averaged."""
 CONFIDENCE = 0.95
 
 Interval = tuple[float, float]
@@ -91,7 +93,7 @@ def fit(sizes: Sequence[float], losses: Sequence[float], *, ahead: Sequence[floa
 
     Args:
         sizes: data of each run, such as tokens; several runs may have the same.
-        losses: their held-out losses, nats per token.
+        losses: their held-out losses, nats per token; runs whose loss is not finite are left out.
         ahead: more sizes to forecast, beside those between the smallest and the largest.
 
     The law is refused, with the reason, when fewer than four sizes were run, when the loss does not fall with data, or
@@ -99,7 +101,7 @@ def fit(sizes: Sequence[float], losses: Sequence[float], *, ahead: Sequence[floa
     """
     import numpy as np
 
-    n, y = np.asarray(sizes, dtype=float), np.asarray(losses, dtype=float)
+    n, y = _finite(sizes, losses)
     distinct = len(set(n.tolist()))
     if distinct < FEWEST_SIZES:
         return Fit(None, f"a law needs runs of {FEWEST_SIZES} sizes, and there are {distinct}", [])
@@ -124,23 +126,44 @@ def worth_running(
 ) -> list[float]:
     """For each candidate the share of the uncertainty about the loss at `at` that one run of this size would take away.
 
-    By the delta method about the best fit: the variance of the forecast with the candidate's row added to the design,
-    beside that without it (a c-optimal design, one step ahead). Zeros where no falling law fits at all.
+    By the delta method: the variance of the forecast with the candidate's row added to the design, beside that without
+    it (a c-optimal design, one step ahead), averaged over the exponents that the runs leave open. Zeros where there are
+    fewer than four sizes, or no falling law fits at all.
     """
     import numpy as np
 
-    n, y = np.asarray(sizes, dtype=float), np.asarray(losses, dtype=float)
+    n, y = _finite(sizes, losses)
+    if len(set(n.tolist())) < FEWEST_SIZES:
+        return [0.0] * len(candidates)
     slices = _slices(n, y, np.geomspace(*ALPHAS, STEPS))
     best = int(slices.errors.argmin())
-    scale, alpha = slices.coefficients[best, 1], slices.alphas[best]
-    if scale <= 0:
+    if slices.coefficients[best, 1] <= 0:
         return [0.0] * len(candidates)
+    open_ = np.flatnonzero((slices.errors <= _allowed(slices, len(n), best)) & (slices.coefficients[:, 1] > 0))
+    few = open_[np.unique(np.linspace(0, len(open_) - 1, AVERAGED).astype(int))]
+    worths = [_worth(n, slices, int(i), candidates, at) for i in few]
+    return [float(worth) for worth in np.mean(worths, axis=0)]
+
+
+def _finite(sizes: Sequence[float], losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    import numpy as np
+
+    n, y = np.asarray(sizes, dtype=float), np.asarray(losses, dtype=float)
+    kept = np.isfinite(n) & np.isfinite(y)
+    return n[kept], y[kept]
+
+
+def _worth(n: np.ndarray, slices: _Slices, place: int, candidates: Sequence[float], at: float) -> list[float]:
+    """What the candidates are worth if the law in this place is the true one."""
+    import numpy as np
+
+    scale, alpha = slices.coefficients[place, 1], slices.alphas[place]
 
     def row(m: float) -> np.ndarray:
         power = (m / slices.centre) ** -alpha
         return np.array([1.0, power, -scale * power * np.log(m / slices.centre)])
 
-    # A little of the identity: with three sizes, or an exponent at its end, the design alone has no inverse.
+    # A little of the identity: with an exponent at an end of the range, the design alone has no inverse.
     information = sum(np.outer(row(m), row(m)) for m in n) + 1e-9 * np.eye(3)
     target = row(at)
     before = float(target @ np.linalg.solve(information, target))

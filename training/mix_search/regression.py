@@ -4,7 +4,8 @@ Source: data mixing laws, Ye et al. 2024 (arXiv:2403.16952), equation 1: the los
 c_i + k_i exp(t_i . r), with r the weights; the loss of all is their sum, weighted by held-out tokens.
 
 Differs from the source: c_i is chosen by the error on runs left out, and t_i by ridge regression of log(loss - c_i),
-because a search has a dozen runs, not dozens; intervals come from resampled residuals. RegMix (Liu et al. 2024,
+because a search has a dozen runs, not dozens; intervals come from resampled residuals, and a mix is only called best
+when the weights explain mixes that were left out better than chance does. RegMix (Liu et al. 2024,
 arXiv:2407.01492) regresses the loss itself on the weights, linearly or by trees: a linear one has its best mix at a
 corner always, and trees need hundreds of runs.
 """
@@ -23,6 +24,12 @@ PENALTIES = (1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 FLOORS = 24
 """Values of c_i that are tried, from 0 to just below the smallest loss."""
 RESAMPLES = 200
+SHUFFLES = 199
+"""Of the losses among the mixes: how well chance explains them."""
+CHANCE = 0.05
+"""Shuffles may do as well so often, at most."""
+LEAST_EXPLAINED = 0.3
+"""Of the variance among mixes that were left out; with less, a predicted best mix is a guess."""
 CANDIDATES = 4096
 """Mixes that are looked at for the best one."""
 Weights = tuple[float, ...]
@@ -35,6 +42,7 @@ class Predicted:
     weights: dict[str, float]
     """Source -> share, together 1."""
     loss: float
+    """Nats per token; of the best mix less what choosing the lowest of many predictions flatters it by."""
     interval: tuple[float, float]
     """95 %, from resampled residuals."""
     gain: float
@@ -52,7 +60,8 @@ class WeightsFit:
     best: Predicted | None = None
     natural: Predicted | None = None
     explained: float | None = None
-    """Share of the variance of the loss that is predicted for runs left out; 1 is all."""
+    """Share of the variance of the loss that is predicted for mixes left out of all choices; 1 is all, below 0 is worse
+    than the mean of the others."""
     effects: dict[str, dict[str, float]] | None = None
     """Held-out source -> source -> change of the former's loss (nats per token) for ten points more of the latter."""
     next: tuple[Predicted, ...] = ()
@@ -102,33 +111,80 @@ def fit_weights(
         most: highest weight of each source that its samples allow; no bound when null.
         seed: of the resampling and of the candidates.
 
-    Refused, with the reason, when there are fewer runs than sources + 2, or when the weights explain nothing of runs
-    left out.
+    Runs of equal weights are one observation, their mean: what differs between them is noise. Refused, with the reason,
+    when there are fewer mixes than sources + 3, or when the weights do not explain mixes left out better than chance.
     """
     import numpy as np
 
     if len(sources) < 2:
         return WeightsFit("the mix has one source: there is nothing to weigh")
-    if len(weights) < len(sources) + 2:
-        return WeightsFit(f"{len(sources)} sources need at least {len(sources) + 2} runs, and there are {len(weights)}")
+    if len(set(weights)) < fewest_mixes(len(sources)):
+        fewest = fewest_mixes(len(sources))
+        return WeightsFit(f"{len(sources)} sources need runs of {fewest} mixes, and there are {len(set(weights))}")
     held = [name for name in shares if all(name in run for run in losses)]
     share = np.array([shares[name] for name in held]) / sum(shares[name] for name in held)
-    centre, tried = np.asarray(natural), np.asarray(weights)
-    runs = np.array([[run[name] for name in held] for run in losses])
+    centre, (tried, runs) = np.asarray(natural), _by_mix(weights, [[run[name] for name in held] for run in losses])
     design = tried - centre
     curves = [_curve(design, runs[:, i]) for i in range(len(held))]
-    explained = _explained(runs @ share, sum(part * c.left_out for part, c in zip(share, curves, strict=True)))
+    explained = _explained(runs @ share, _left_out(design, runs) @ share)
     effects = {name: _effects(curve, sources) for name, curve in zip(held, curves, strict=True)}
-    if explained <= 0:
-        return WeightsFit(
-            "the weights explain nothing of the losses of runs left out: their differences are noise so far",
-            explained=explained,
-            effects=effects,
-        )
+    doubt = _doubt(design, runs, share, curves, explained, seed)
+    if doubt:
+        return WeightsFit(doubt, explained=explained, effects=effects)
     ceiling = np.minimum(tried.max(axis=0), np.asarray(most) if most else 1.0)
     candidates = _candidates(centre, tried.min(axis=0), ceiling, seed)
     law = _Law(list(sources), centre, share, curves, _resampled(design, curves, seed))
     return law.answer(candidates, tried, explained, effects)
+
+
+def fewest_mixes(sources: int) -> int:
+    """So many different weights a law over them needs."""
+    return sources + 3
+
+
+def _by_mix(weights: Sequence[Weights], losses: Sequence[Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Each mix once, in the order of the runs, and the mean losses of its runs."""
+    import numpy as np
+
+    runs: dict[Weights, list[Sequence[float]]] = {}
+    for mix, of_run in zip(weights, losses, strict=True):
+        runs.setdefault(mix, []).append(of_run)
+    return np.asarray(list(runs)), np.array([np.mean(of_mix, axis=0) for of_mix in runs.values()])
+
+
+def _doubt(
+    design: np.ndarray, runs: np.ndarray, share: np.ndarray, curves: Sequence[_Curve], explained: float, seed: int
+) -> str | None:
+    """Why the differences between mixes may be noise; null where they are not."""
+    import numpy as np
+
+    if explained <= 0:
+        return "the weights explain nothing of the losses of mixes left out: their differences are noise so far"
+    told = f"the weights explain {explained:.0%} of the losses of mixes left out"
+    if explained < LEAST_EXPLAINED:
+        return f"{told}, and a best mix needs {LEAST_EXPLAINED:.0%}: their differences may be noise"
+
+    def fitted(losses: np.ndarray, of_sources: Sequence[_Curve]) -> float:
+        return _explained(losses @ share, np.stack([curve.left_out for curve in of_sources], -1) @ share)
+
+    reached, generator, as_well = fitted(runs, curves), np.random.default_rng(seed), 0
+    for _ in range(SHUFFLES):
+        losses = generator.permutation(runs)
+        as_well += fitted(losses, [_curve(design, losses[:, i]) for i in range(runs.shape[1])]) >= reached
+    chance = (1 + as_well) / (1 + SHUFFLES)
+    return f"{told}, and losses dealt out at random are explained as well in {chance:.0%}" if chance > CHANCE else None
+
+
+def _left_out(design: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """(mixes, held-out sources): losses of each mix by curves that never saw it, floor and penalty included."""
+    import numpy as np
+
+    told = np.empty_like(runs)
+    for i in range(len(runs)):
+        others = np.arange(len(runs)) != i
+        for source in range(runs.shape[1]):
+            told[i, source] = _curve(design[others], runs[others, source]).at(design[i : i + 1])[0]
+    return told
 
 
 @dataclass(frozen=True)
@@ -151,15 +207,21 @@ class _Law:
         best = int(losses.argmin())
         # The first candidate is the mix as it is.
         improvement = np.maximum(drawn[:, best : best + 1] - drawn, 0).mean(axis=0)
+        # Each resample chooses its own best mix: what it promises beyond what that mix has is what choosing flatters.
+        chosen = drawn.argmin(axis=1)
+        flattery = (drawn[:, 0] - drawn.min(axis=1)) - (losses[0] - losses[chosen])
 
         def told(i: int) -> Predicted:
-            gains = drawn[:, 0] - drawn[:, i]
+            excess = flattery if i == best else (drawn[:, 0] - drawn[:, i]) - (losses[0] - losses[i])
+            flattered = float(flattery.mean()) if i == best else 0.0
+            gain = float(losses[0] - losses[i])
+            low_excess, high_excess = _middle(excess)
             return Predicted(
                 weights=dict(zip(self.sources, map(float, candidates[i].round(4)), strict=True)),
-                loss=float(losses[i]),
-                interval=_middle(drawn[:, i]),
-                gain=float(losses[0] - losses[i]),
-                gain_interval=_middle(gains),
+                loss=float(losses[i]) + flattered,
+                interval=_middle(drawn[:, i] + flattered),
+                gain=gain - flattered,
+                gain_interval=(gain - high_excess, gain - low_excess),
                 improvement=float(improvement[i]),
             )
 

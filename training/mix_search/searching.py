@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +22,10 @@ from curation.names import checked_name
 from curation.progress import Progress, silent
 from curation.storage.sql import literal
 from training.config import TrainConfig
-from training.data.mix_folder import MixFolder
-from training.mix_search.design import shares_of_size, source_weights
-from training.mix_search.law import Fit, fit, worth_running
-from training.mix_search.regression import WeightsFit, fit_weights
+from training.data.mix_folder import NO_SOURCE, MixFolder
+from training.mix_search.design import in_words, shares_of_size, source_weights
+from training.mix_search.law import FEWEST_SIZES, Fit, fit, worth_running
+from training.mix_search.regression import WeightsFit, fewest_mixes, fit_weights
 from training.mix_search.trials import Plan, Source
 from training.runs.run_folder import RunFolder, status
 from training.training import TrainReport, train
@@ -50,7 +52,7 @@ class Trial:
     tokens: int
     """Trained on, in one pass."""
     loss: float
-    """Held out, nats per token, after training; `base` is before."""
+    """Held out, nats per token, of the weights that the run kept; `base` is before. NaN where it broke down."""
     base: float
     loss_by_source: dict[str, float]
     seconds: float
@@ -65,8 +67,9 @@ class NextRun:
     what: str
     share: float | None
     weights: dict[str, float] | None
-    worth: float
-    """Sizes: share of the uncertainty about twice the data that it takes away. Weights: expected gain, in nats."""
+    worth: float | None
+    """Sizes: share of the uncertainty about twice the data that it takes away; null where the law lacks sizes.
+    Weights: expected gain, in nats."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class SearchReport:
     next: list[NextRun]
     recipe: dict[str, Any] | None
     """Of the best mix; null without one. `largest`: source -> rows, as many as these weights allow; `file`: the
-    recipe for `winnow export`, null where the mix came from no corpus."""
+    recipe for `winnow export`, null where there is none: `reason` says why."""
     notes: list[str]
 
 
@@ -163,7 +166,7 @@ def found(folder: Path) -> dict[str, Any] | None:
 def _plans(source: Source, wanted: Search) -> list[Plan]:
     repeats = range(wanted.repeats)
     if wanted.over == "sizes":
-        shares = shares_of_size(wanted.smallest, wanted.runs or 4)
+        shares = shares_of_size(wanted.smallest, _enough(wanted, FEWEST_SIZES, FEWEST_SIZES, "A law over sizes"))
         if shares[0] * len(source.rows) < 1:
             raise WinnowError(
                 f"{shares[0]:.3g} of the {len(source.rows):,} rows of {source.mix.path} is none.",
@@ -180,8 +183,21 @@ def _plans(source: Source, wanted: Search) -> list[Plan]:
         raise WinnowError(f"{wanted.share:g} is no share of the mix.", fix="give --share between 0 and 1, such as 0.5")
     natural = {name: n / source.text for name, n in text.items()}
     most = {name: min(1.0, n / (wanted.share * source.text)) for name, n in text.items()}
-    points = source_weights(natural, wanted.runs or 2 * len(text) + 2, most=most, seed=wanted.seed)
+    fewest = fewest_mixes(len(text))
+    runs = _enough(wanted, max(fewest, 2 * len(text) + 2), fewest, f"A law over the weights of {len(text)} sources")
+    points = source_weights(natural, runs, most=most, seed=wanted.seed)
     return [Plan(None, weights, repeat) for weights in points for repeat in repeats]
+
+
+def _enough(wanted: Search, default: int, fewest: int, what: str) -> int:
+    """The runs that are wanted; refused before the first one where all of them would show nothing."""
+    runs = wanted.runs or default
+    if runs < fewest:
+        raise WinnowError(
+            f"{what} needs {fewest} runs that differ, and {runs} are asked for.",
+            fix=f"give --runs {fewest} or more, or leave it out",
+        )
+    return runs
 
 
 def _folder_name(source: Source, wanted: Search, plan: Plan) -> str:
@@ -205,6 +221,8 @@ def _trial(plan: Plan, mix: Path, config: TrainConfig, wanted: Search, runs_dir:
             fix="see that rows of eval.jsonl can be measured: winnow evaluate RUN",
         )
     before, after = report.held_out[0], report.held_out[-1]
+    # With patience the run keeps the weights of an earlier step.
+    after = next((told for told in report.held_out if told["step"] == report.best_step), after)
     return Trial(
         name=run.name,
         run=str(run),
@@ -213,7 +231,7 @@ def _trial(plan: Plan, mix: Path, config: TrainConfig, wanted: Search, runs_dir:
         repeat=plan.repeat,
         rows=report.rows,
         tokens=report.tokens,
-        loss=after["loss"],
+        loss=math.nan if after["loss"] is None else after["loss"],
         base=before["loss"],
         loss_by_source=after.get("loss_by_source") or {},
         seconds=report.seconds,
@@ -223,8 +241,9 @@ def _trial(plan: Plan, mix: Path, config: TrainConfig, wanted: Search, runs_dir:
 
 def _report(source: Source, wanted: Search, config: TrainConfig, trials: list[Trial], folder: Path) -> SearchReport:
     over_sizes = wanted.over == "sizes"
-    law = _law(trials) if over_sizes else None
-    weights = None if over_sizes else _weights(source, wanted, trials)
+    sound = [trial for trial in trials if _sound(trial)]
+    law = _law(sound) if over_sizes else None
+    weights = None if over_sizes else _weights(source, wanted, sound)
     return SearchReport(
         name=wanted.name,
         over=wanted.over,
@@ -234,19 +253,28 @@ def _report(source: Source, wanted: Search, config: TrainConfig, trials: list[Tr
         trials=trials,
         law=law,
         weights=weights,
-        next=_next_sizes(trials) if over_sizes else _next_weights(weights),
+        next=_next_sizes(sound) if over_sizes else _next_weights(weights),
         recipe=_recipe(source, weights, wanted, folder),
         notes=_notes(wanted, trials, config),
     )
 
 
+def _sound(trial: Trial) -> bool:
+    """Whether all losses of a run are finite: one that broke down tells nothing of the data."""
+    return all(isinstance(x, int | float) and math.isfinite(x) for x in (trial.loss, *trial.loss_by_source.values()))
+
+
 def _law(trials: Sequence[Trial]) -> Fit:
-    largest = max(trial.tokens for trial in trials)
+    largest = max((trial.tokens for trial in trials), default=0)
     return fit([t.tokens for t in trials], [t.loss for t in trials], ahead=[times * largest for times in AHEAD])
 
 
 def _next_sizes(trials: Sequence[Trial]) -> list[NextRun]:
-    """Sizes by how much one more run of each would settle about twice the data."""
+    """Sizes by how much one more run of each would settle about twice the data; those that a law lacks come first."""
+    lacking = FEWEST_SIZES - len({trial.tokens for trial in trials})
+    if lacking > 0:
+        missing = _between(sorted({trial.share or 0.0 for trial in trials}), lacking)
+        return [NextRun(f"{_of_mix(share)}: a law needs {FEWEST_SIZES} sizes", share, None, None) for share in missing]
     by_share = {trial.share or 0.0: trial for trial in trials}
     smallest, largest = by_share[min(by_share)], by_share[max(by_share)]
     options = [
@@ -259,7 +287,18 @@ def _next_sizes(trials: Sequence[Trial]) -> list[NextRun]:
         [t.tokens for t in trials], [t.loss for t in trials], [n for _, n, _ in options], 2.0 * largest.tokens
     )
     told = [NextRun(what, share, None, gain) for (share, _, what), gain in zip(options, worth, strict=True) if gain > 0]
-    return sorted(told, key=lambda run: -run.worth)[:3]
+    return sorted(told, key=lambda run: -(run.worth or 0.0))[:3]
+
+
+def _between(shares: Sequence[float], count: int) -> list[float]:
+    """So many shares more, each in the middle of the widest step between those there are."""
+    places, found = [*shares] or [1.0], list[float]()
+    for _ in range(count):
+        steps = list(pairwise(places)) or [(places[0] / 4, places[0])]
+        low, high = max(steps, key=lambda step: step[1] / step[0])
+        found.append(round(math.sqrt(low * high), 4))
+        places = sorted([*places, found[-1]])
+    return found
 
 
 def _of_mix(share: float) -> str:
@@ -281,7 +320,7 @@ def _held_out_shares(trials: Sequence[Trial]) -> dict[str, float]:
     import numpy as np
     from scipy.optimize import nnls
 
-    names = sorted(trials[0].loss_by_source)
+    names = sorted(trials[0].loss_by_source) if trials else []
     if not names:
         return {"all": 1.0}
     by_source = np.array([[trial.loss_by_source[name] for name in names] for trial in trials])
@@ -296,26 +335,29 @@ def _held_out_shares(trials: Sequence[Trial]) -> dict[str, float]:
 def _next_weights(weights: WeightsFit | None) -> list[NextRun]:
     if weights is None:
         return []
-    return [
-        NextRun(", ".join(f"{name} {share:.0%}" for name, share in p.weights.items()), None, p.weights, p.improvement)
-        for p in weights.next
-    ]
+    return [NextRun(in_words(p.weights), None, p.weights, p.improvement) for p in weights.next]
 
 
 def _recipe(source: Source, weights: WeightsFit | None, wanted: Search, folder: Path) -> dict[str, Any] | None:
     if weights is None or weights.best is None:
         return None
     best = {name: share for name, share in weights.best.weights.items() if share > 0}
-    available = source.text_by_source()
-    rows = source.rows_by_source(best, min(available[name] / share for name, share in best.items()))
+    rows = source.most_rows(best)
     exported = RunFolder(source.mix.path).read("manifest.json")
     if not isinstance(exported.get("mix"), dict):
-        return {"largest": rows, "file": None}
+        return {"largest": rows, "file": None, "reason": "the mix was not exported from a corpus"}
+    if any(part.get("stage") for part in exported["mix"].get("parts") or ()):
+        reason = "the mix has stages, and weights of sources do not say which rows belong to which"
+        return {"largest": rows, "file": None, "reason": reason}
     inside = f"id IN (SELECT id FROM mixed WHERE name = {literal(str(exported['name']))})"
-    parts = [{"where": f"source = {literal(name)} AND {inside}", "rows": n} for name, n in rows.items() if n]
+    parts = [{"where": f"{_of_source(name)} AND {inside}", "rows": n} for name, n in rows.items() if n]
     kept = {key: exported["mix"][key] for key in ("format", "seed") if key in exported["mix"]}
     RunFolder(folder).write("best.json", {"name": f"{wanted.name}-best", "parts": parts, **kept})
-    return {"largest": rows, "file": str(folder / "best.json")}
+    return {"largest": rows, "file": str(folder / "best.json"), "reason": None}
+
+
+def _of_source(name: str) -> str:
+    return "coalesce(source, '') = ''" if name == NO_SOURCE else f"source = {literal(name)}"
 
 
 def _notes(wanted: Search, trials: Sequence[Trial], config: TrainConfig) -> list[str]:
@@ -326,6 +368,9 @@ def _notes(wanted: Search, trials: Sequence[Trial], config: TrainConfig) -> list
     ]
     if wanted.repeats == 1:
         notes.append("One run of each: repeats tell noise from effect and narrow the intervals")
+    broken = sum(not _sound(trial) for trial in trials)
+    if broken:
+        notes.append(f"{broken} of {len(trials)} runs end with a held-out loss that is no number, and are left out")
     worse = sum(trial.loss > trial.base for trial in trials)
     if worse:
         notes.append(f"{worse} of {len(trials)} runs end with a higher held-out loss than the base model's")

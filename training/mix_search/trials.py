@@ -26,6 +26,8 @@ from training.data.mix_folder import NO_SOURCE, MixFolder
 class Row:
     """A line of train.jsonl, and what a draw needs to know of it."""
 
+    id: str
+    """Rows of equal id are one sample that the mix repeats."""
     line: str
     source: str
     characters: int
@@ -72,7 +74,7 @@ class Source:
             )
         _ = mix.format  # raises where there is nothing to train on
         self.mix, self._seed = mix, seed
-        self.rows = [_row(line) for line in _lines(mix.path / "train.jsonl")]
+        self.rows = [_row(number, line) for number, line in enumerate(_lines(mix.path / "train.jsonl"), start=1)]
         self.text = sum(row.characters for row in self.rows)
 
     def text_by_source(self) -> dict[str, int]:
@@ -82,11 +84,19 @@ class Source:
             total[row.source] = total.get(row.source, 0) + row.characters
         return dict(sorted(total.items()))
 
-    def rows_by_source(self, weights: Mapping[str, float], characters: float) -> dict[str, int]:
-        """Rows of each source that have these shares of so much text, on average."""
-        text, counts = self.text_by_source(), dict.fromkeys(weights, 0)
-        for row in self.rows:
-            counts[row.source] = counts.get(row.source, 0) + 1
+    def most_rows(self, weights: Mapping[str, float]) -> dict[str, int]:
+        """Source -> rows that have these shares of the text, on average, as many as there are samples for.
+
+        A sample that the mix repeats counts once: an export gives it once.
+
+        Args:
+            weights: source -> share of the text, above 0.
+        """
+        text, counts = dict.fromkeys(weights, 0), dict.fromkeys(weights, 0)
+        for row in {row.id: row for row in self.rows if row.source in weights}.values():
+            text[row.source] += row.characters
+            counts[row.source] += 1
+        characters = min(text[name] / share for name, share in weights.items())
         wanted = {name: weights[name] * characters * counts[name] / text[name] for name in weights}
         return {name: min(counts[name], max(0, round(rows))) for name, rows in wanted.items()}
 
@@ -141,5 +151,6 @@ def _lines(path: Path) -> Sequence[str]:
         return [line if line.endswith("\n") else line + "\n" for line in file if line.strip()]
 
 
-def _row(line: str) -> Row:
-    return Row(line, str(json.loads(line).get("source") or NO_SOURCE), len(line))
+def _row(number: int, line: str) -> Row:
+    row = json.loads(line)
+    return Row(str(row.get("id") or f"train.jsonl:{number}"), line, str(row.get("source") or NO_SOURCE), len(line))

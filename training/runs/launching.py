@@ -22,18 +22,23 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from curation.errors import WinnowError
 from training.config import TrainConfig
+from training.runs.ranks import is_first
 from training.runs.run_folder import RunFolder, process_start, status
 
 POLL_SECONDS = 0.2
 START_SECONDS = 60.0
 """Longest wait for a process that is ending, or is being started by somebody else."""
 LAUNCH_FILE = "accelerate.json"
+HELD = "WINNOW_HELD"
+"""Environment variable: the run whose lock the starter has handed on."""
 
 _FIRST_FAILURE = re.compile(r"rank\s*:\s*(\d+)[^\n]*\n\s*exitcode\s*:\s*(-?\d+)")
 """In what torch's launcher prints when a process of its ends."""
@@ -144,8 +149,7 @@ def _deepspeed(config: TrainConfig) -> dict[str, Any]:
         "offload_optimizer_device": where,
         "offload_param_device": where if third else "none",
         "zero3_init_flag": False,
-        "gradient_accumulation_steps": config.accumulation,
-        "gradient_clipping": config.max_grad_norm,
+        # Accumulation and clipping are left to the trainer, whose own may differ from the config's: DeepSpeed compares.
         "deepspeed_multinode_launcher": "standard",
         **({"zero3_save_16bit_model": True} if third else {}),
     }
@@ -174,28 +178,59 @@ def shown(command: list[str]) -> str:
     return shlex.join(command)
 
 
-def start(run: RunFolder, config: TrainConfig) -> subprocess.Popen[bytes] | None:
-    """Start the process, or the launcher; null when somebody else has done so a moment before.
+@contextmanager
+def held(run: RunFolder) -> Iterator[IO[str] | None]:
+    """Hold the lock of a run, so that nobody else begins it; null when a live process has it.
 
     Raises:
         WinnowError: a process that does not train holds the run.
     """
+    rank = Machines.here().rank
+    run.path.mkdir(parents=True, exist_ok=True)
+    with (run.path / (".lock" if rank == 0 else f".lock-{rank}")).open("w") as lock:
+        yield lock if _locked(lock, run) else None
+
+
+@contextmanager
+def held_by_worker(run: RunFolder) -> Iterator[None]:
+    """Hold the lock in the process that trains, where whoever started it does not: it was typed, or in a job's script.
+
+    Raises:
+        WinnowError: another process trains the run.
+    """
+    if os.environ.get(HELD) == str(run.path) or not is_first():
+        yield
+        return
+    with held(run) as lock:
+        if lock is None:
+            raise WinnowError(
+                f"Another process trains the run {run.path} already.",
+                fix="follow it by the winnow train command that it was begun with",
+            )
+        _forget(run)
+        yield
+
+
+def start(run: RunFolder, config: TrainConfig, lock: IO[str]) -> subprocess.Popen[bytes]:
+    """Start the process, or the launcher; it keeps the lock of the run until it ends, however it ends."""
     machines = Machines.here()
-    name = ".lock" if machines.rank == 0 else f".lock-{machines.rank}"
-    with (run.path / name).open("w") as lock:
-        if not _locked(lock, run):
-            return None
-        if machines.rank == 0:
-            run.stop_file.unlink(missing_ok=True)
-            run.clear_failures()
-        if is_launched(config) and machines.rank == 0:
-            run.write(LAUNCH_FILE, accelerate_config(config, machines))
-        process = _spawn(run, launch_command(run.path, config, machines), lock.fileno(), _launched(config, machines))
-        if machines.rank == 0:
-            step = run.read("status.json").get("step", 0)
-            started = process_start(process.pid)
-            run.write("status.json", {"state": "starting", "pid": process.pid, "process_start": started, "step": step})
+    if machines.rank == 0:
+        _forget(run)
+    if is_launched(config) and machines.rank == 0:
+        run.write(LAUNCH_FILE, accelerate_config(config, machines))
+    more = {**_launched(config, machines), HELD: str(run.path)}
+    process = _spawn(run, launch_command(run.path, config, machines), lock.fileno(), more)
+    if machines.rank == 0:
+        step = run.read("status.json").get("step", 0)
+        started = process_start(process.pid)
+        run.write("status.json", {"state": "starting", "pid": process.pid, "process_start": started, "step": step})
     return process
+
+
+def _forget(run: RunFolder) -> None:
+    """What was asked of the processes before, and why they failed."""
+    run.stop_file.unlink(missing_ok=True)
+    run.clear_failures()
 
 
 def joined(run: RunFolder) -> None:

@@ -85,6 +85,10 @@ class Recorder:
         folder = Path(checkpoints) / f"checkpoint-{best.step}"
         return folder if (folder / MARK_OF_COMPLETE).exists() else None
 
+    def over_at(self, step: int) -> bool:
+        """Whether the processes before had waited long enough at this step."""
+        return Best.resumed(self._best.patience, self._history, step).over
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """Say where it starts, and what the held-out loss is before."""
         self._step, self._tokens_before = state.global_step, int(state.num_input_tokens_seen or 0)

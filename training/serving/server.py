@@ -37,7 +37,8 @@ def listening(pair: Pair, names: dict[str, str], port: int) -> ThreadingHTTPServ
                 self._reply(200 if known.endswith("/health") else 404, {})
 
         def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
+            told = self.headers.get("Content-Length") or "0"
+            length = int(told) if told.isdecimal() else LONGEST_BODY + 1
             # A page elsewhere on the web may post text here without being asked, but not JSON.
             if "application/json" not in (self.headers.get("Content-Type") or "") or length > LONGEST_BODY:
                 self.close_connection = True
@@ -47,7 +48,7 @@ def listening(pair: Pair, names: dict[str, str], port: int) -> ThreadingHTTPServ
                 return self._reply(404, {"error": {"message": f"there is no {self.path}"}})
             try:
                 self._reply(200, _completion(pair, names, json.loads(body)))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 self._refuse(str(error) or type(error).__name__)
 
         def _refuse(self, why: str) -> None:
@@ -67,9 +68,11 @@ def listening(pair: Pair, names: dict[str, str], port: int) -> ThreadingHTTPServ
     return ThreadingHTTPServer(("127.0.0.1", port), Answering)
 
 
-def _completion(pair: Pair, names: dict[str, str], asked: dict[str, Any]) -> dict[str, Any]:
+def _completion(pair: Pair, names: dict[str, str], asked: Any) -> dict[str, Any]:
     from jinja2.exceptions import TemplateError
 
+    if not isinstance(asked, dict):
+        raise ValueError("send a JSON object")
     if asked.get("stream"):
         raise ValueError("answers come whole: leave out stream")
     if asked.get("model") not in names:

@@ -85,7 +85,7 @@ def serve(
     run = RunFolder(Path(run_dir).resolve())
     config = _servable(run)
     begun, until = time.monotonic(), until or threading.Event()
-    by = _chosen(by)
+    by = _chosen(by, config)
     progress(0, None, f"opening {run.path.name} and its base with {by}")
     with _served_by_vllm(run, config) if by == "vllm" else _served_here(run, port) as places:
         _tell(run, places, by)
@@ -168,17 +168,25 @@ def _servable(run: RunFolder) -> TrainConfig:
     return config
 
 
-def _chosen(by: By) -> Literal["transformers", "vllm"]:
+def _chosen(by: By, config: TrainConfig) -> Literal["transformers", "vllm"]:
     from curation.language_models.vllm_server import program
 
-    if by == "auto":
-        try:
-            program()
-        except ModelError:
-            return "transformers"
-        # Without a GPU it takes minutes to start, and is not faster for one who types.
-        return "vllm" if shutil.which("nvidia-smi") else "transformers"
-    return by
+    on_adapter = (Path(config.base_model) / ADAPTER).is_file()
+    if by == "vllm" and on_adapter:
+        raise WinnowError(
+            f"vLLM can't open the base of this run: {config.base_model} is an adapter.",
+            fix="serve it --by transformers, or export the run --as merged first",
+        )
+    if by != "auto":
+        return by
+    if on_adapter:
+        return "transformers"
+    try:
+        program()
+    except ModelError:
+        return "transformers"
+    # Without a GPU it takes minutes to start, and is not faster for one who types.
+    return "vllm" if shutil.which("nvidia-smi") else "transformers"
 
 
 def _tell(run: RunFolder, places: dict[str, Place], by: str) -> None:
