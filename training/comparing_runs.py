@@ -28,6 +28,7 @@ class RunSide:
 
     name: str
     run: str
+    method: str
     state: str
     steps: int
     rows: int | None
@@ -169,6 +170,7 @@ def _side(name: str, folder: Path, curves: Sequence[Point], told: Events) -> Run
     return RunSide(
         name=name,
         run=str(folder),
+        method=str(RunFolder(folder).read("config.json").get("method", "sft")),
         state=now.state,
         steps=now.step,
         rows=data.get("rows"),
@@ -291,6 +293,11 @@ def _notes(named: dict[str, Path], data: Sequence[DataSide]) -> list[str]:
     held_out = {(RunFolder(folder).read("data.json").get("sha256") or {}).get("eval") for folder in named.values()}
     if len(held_out) > 1:
         notes.append("The runs have different held-out rows: their held-out losses over all are not comparable")
+    methods = {RunFolder(folder).read("config.json").get("method", "sft") for folder in named.values()}
+    if len(methods) > 1:
+        notes.append(
+            f"The runs have different methods ({', '.join(sorted(methods))}): their training losses are not comparable"
+        )
     bases = {RunFolder(folder).read("config.json").get("base_model") for folder in named.values()}
     if len(bases) > 1:
         notes.append("The runs have different base models: losses per token compare only where tokenizers are the same")

@@ -150,7 +150,7 @@ def _staircase(told: Told) -> list[Concern]:
                 f"The training loss falls by {drop:.2f} where epoch {number + 1} begins and hardly within it: the rows "
                 "that come again are remembered."
             )
-            return [Concern("staircase", text, f"train {number} epochs, or add data", serious=False)]
+            return [Concern("staircase", text, f"train {number} epoch{'s' * (number > 1)}, or add data", serious=False)]
     return []
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio.pages.diversity_charts import COLOURS
+from studio.pages.run_charts import IN_NATS
 from studio.pages.run_points import thinned
 
 if TYPE_CHECKING:
@@ -27,22 +28,23 @@ def section(compared: RunComparison) -> None:
     )
     window = smooth_cell.slider("Mean of training losses", 1, 50, 5, key="curves_window", help="Steps in each mean.")
     names = [side.name for side in compared.runs]
+    title = "nats per token" if all(side.method in IN_NATS for side in compared.runs) else "loss of the method"
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("**Training loss**")
-        _training(compared.curves, names, over or "step", window)
+        _training(compared.curves, names, over or "step", window, title)
     with right:
         st.markdown("**Held-out loss by source**")
         _held_out(compared.curves, names, over or "step")
 
 
-def _training(curves: Sequence[Point], names: list[str], over: str, window: int) -> None:
+def _training(curves: Sequence[Point], names: list[str], over: str, window: int, title: str) -> None:
     of_runs = ([p for p in curves if p.run == name and p.source is None] for name in names)
     rows = [row for points in of_runs for row in smoothed(points, window)]
     if not rows:
         st.caption("No run has made a step yet.")
         return
-    chart = _lines(rows, names, over, points=False).properties(height=_height(300, names))
+    chart = _lines(rows, names, over, title, points=False).properties(height=_height(300, names))
     st.altair_chart(chart, alt=f"Training loss of {len(names)} runs over {OVER[over]}")
 
 
@@ -53,7 +55,7 @@ def _held_out(curves: Sequence[Point], names: list[str], over: str) -> None:
         return
     shown = st.selectbox("Source", sources, key=f"curves_source_{len(sources)}", label_visibility="collapsed")
     rows = [_row(p, p.loss) for p in curves if p.source == shown]
-    chart = _lines(rows, names, over, points=True).properties(height=_height(252, names))
+    chart = _lines(rows, names, over, "nats per token", points=True).properties(height=_height(252, names))
     st.altair_chart(chart, alt=f"Held-out loss of {len(names)} runs on {shown} over {OVER[over]}")
 
 
@@ -75,7 +77,7 @@ def _row(point: Point, loss: float) -> dict[str, Any]:
     return {"run": point.run, "step": point.step, "tokens": point.tokens, "seconds": point.seconds, "loss": loss}
 
 
-def _lines(rows: list[dict[str, Any]], names: list[str], over: str, *, points: bool) -> Any:
+def _lines(rows: list[dict[str, Any]], names: list[str], over: str, title: str, *, points: bool) -> Any:
     import altair as alt
     import polars as pl
 
@@ -88,7 +90,7 @@ def _lines(rows: list[dict[str, Any]], names: list[str], over: str, *, points: b
         .mark_line(strokeWidth=1.8, point=points)
         .encode(
             x=alt.X(f"{over}:Q", title=OVER[over], axis=alt.Axis(format="~s", tickMinStep=1)),
-            y=alt.Y("loss:Q", title="nats per token", axis=alt.Axis(format=".3~f"), scale=alt.Scale(zero=False)),
+            y=alt.Y("loss:Q", title=title, axis=alt.Axis(format=".3~f"), scale=alt.Scale(zero=False)),
             color=alt.Color("run:N", title=None, scale=colours, legend=legend),
             strokeDash=alt.StrokeDash("run:N", title=None, scale=dashes, legend=legend),
             tooltip=[
