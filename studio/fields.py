@@ -36,6 +36,11 @@ def setting(model: type[BaseModel], name: str, *, key: str, choices: Sequence[st
     return ["--set", f"{name}={_written(value)}"]
 
 
+def takes_several(model: type[BaseModel], name: str) -> bool:
+    """Whether the field's widget is one for several values."""
+    return get_origin(_kind(model.model_fields[name].annotation)) in (tuple, list)
+
+
 def _written(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()

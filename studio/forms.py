@@ -15,7 +15,7 @@ import streamlit as st
 from curation.errors import CorpusError, WinnowError
 from curation.storage.sql import literal as literal
 from studio import jobs
-from studio.fields import setting
+from studio.fields import setting, takes_several
 from studio.pages.outcomes import duration as duration
 from studio.pages.outcomes import summary as summary
 
@@ -257,9 +257,13 @@ def operator_form(
     fields = [field for field in operator.model_fields if field not in exclude]
     cells = st.columns(2) if len(fields) > 1 else [st.container()]
     options: list[str] = []
-    for place, field in enumerate(fields):
+    # What takes several values needs the whole width: half of it shows two.
+    wide = [field for field in fields if takes_several(operator, field)]
+    for place, field in enumerate(field for field in fields if field not in wide):
         with cells[place % len(cells)]:
             options += setting(operator, field, key=f"{key}-{name}", choices=(choices or {}).get(field))
+    for field in wide:
+        options += setting(operator, field, key=f"{key}-{name}", choices=(choices or {}).get(field))
     return operator, options
 
 

@@ -195,7 +195,7 @@ def _losses_by_group(name: str, found: dict[str, Any]) -> None:
             hide_index=True,
             height="content",
             column_config=_columns("Source" if kind == "source" else kind, 104 if kind == "source" else 168),
-            placeholder="not measured",
+            placeholder="–",
             alt=f"Held-out losses of {name} by {kind}",
         )
         st.caption(forms.plain(_small_print(found)))
