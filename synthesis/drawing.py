@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from curation.errors import CorpusError
+from curation.errors import CorpusError, OperatorError
 from curation.sample import Sample, from_row
 from curation.storage.sql import working
 from synthesis.synthesizer import Synthesizer
@@ -44,6 +44,17 @@ class Samples(Protocol):
     def add_outcomes(self, run: str, shard: str, outcomes: pl.DataFrame) -> tuple[int, int]:
         """Take a shard once; how many accepted samples were new and how many were known."""
         ...
+
+
+def at_least_one(**numbers: float | None) -> None:
+    """Refuse a number of something that is below 1; null is no limit.
+
+    Raises:
+        OperatorError: one is.
+    """
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise OperatorError(f"{name} is {value}.", fix=f"give a {name} of 1 or more")
 
 
 def seed_condition(synthesizer: Synthesizer, where: str | None) -> str:

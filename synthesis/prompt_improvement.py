@@ -25,7 +25,7 @@ from curation.language_models.chat import KeptChat, open_chat_model
 from curation.language_models.models import ChatRequest, Completion
 from curation.progress import Progress, silent
 from curation.sample import Sample
-from synthesis.drawing import Samples, draw
+from synthesis.drawing import Samples, at_least_one, draw
 from synthesis.prompting import Prompts, checked, gaps
 from synthesis.synthesizer import Call, Outcome, Synthesizer
 
@@ -239,9 +239,7 @@ def improve_prompt(
     """
     if prompt not in synthesizer.prompts:
         raise unknown(f"prompt of {synthesizer.name}", prompt, synthesizer.prompts)
-    for name, value in (("steps", steps), ("batch", batch), ("candidates", candidates), ("dev", dev)):
-        if value < 1:
-            raise OperatorError(f"{name} is {value}.", fix=f"give a number of 1 or more for {name}")
+    at_least_one(steps=steps, batch=batch, candidates=candidates, dev=dev)
     folder = corpus.path / "prompts"
     synthesizer = synthesizer.with_prompts(folder)
     seeds = draw(corpus, synthesizer, where, dev + batch * steps, seed)
@@ -251,14 +249,12 @@ def improve_prompt(
     with CallStore(corpus.path / "calls.sqlite") as store:
         spending = Spending.on_prices_of(corpus.path, limit_usd=budget_usd, free=free)
         run = f"improve-{prompt}"
-        chat, judge, optimizer = (
-            open_chat_model(spec, calls=store, run=run, concurrency=concurrency, budget=spending.on(spec))
-            if spec
-            else None
-            for spec in (model_spec, judge_spec, optimizer_spec)
-        )
-        assert chat is not None
-        judge, optimizer = judge or chat, optimizer or chat
+
+        def opened(spec: str) -> KeptChat:
+            return open_chat_model(spec, calls=store, run=run, concurrency=concurrency, budget=spending.on(spec))
+
+        chat = opened(model_spec)
+        judge, optimizer = (opened(spec) if spec else chat for spec in (judge_spec, optimizer_spec))
         spending.begin(store.path, run)
         search = _Search(synthesizer, prompt, folder, chat, judge, optimizer, seed)
         batches = [_cycled(rest, batch * step, batch) for step in range(steps)]

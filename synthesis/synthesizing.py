@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from curation.errors import BudgetError, ModelError, OperatorError, WinnowError
+from curation.errors import BudgetError, ModelError, WinnowError
 from curation.language_models.budget import Spending
 from curation.language_models.calls import CallStore
 from curation.language_models.chat import KeptChat, open_chat_model
@@ -24,7 +24,7 @@ from curation.language_models.models import Completion
 from curation.progress import Progress, silent
 from curation.sample import Message, Sample
 from synthesis.acceptance import Acceptance
-from synthesis.drawing import Samples, draw
+from synthesis.drawing import Samples, at_least_one, draw
 from synthesis.shards import Maker, Shards
 from synthesis.synthesizer import Call, Outcome, Steps, Synthesizer
 
@@ -121,15 +121,8 @@ def synthesize(
         ModelError: a model can't be opened, refuses every call, or let every seed sample fail; or nothing that it wrote
             was accepted.
     """
-    for name, value in (
-        ("limit", limit),
-        ("concurrency", concurrency),
-        ("first", first),
-        ("requests_per_minute", requests_per_minute),
-        ("tokens_per_minute", tokens_per_minute),
-    ):
-        if value is not None and value < 1:
-            raise OperatorError(f"{name} is {value}.", fix=f"give a {name} of 1 or more")
+    at_least_one(limit=limit, concurrency=concurrency, first=first)
+    at_least_one(requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
     synthesizer = synthesizer.with_prompts(corpus.path / "prompts")
     acceptance = (acceptance or Acceptance()).with_prompts(corpus.path / "prompts")
     spending = Spending.on_prices_of(corpus.path, limit_usd=budget_usd, free=free)
