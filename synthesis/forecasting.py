@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import OperatorError
+from curation.intervals import Z90, wilson
 from curation.language_models.budget import Spending
 from curation.progress import Progress, silent
 from synthesis.acceptance import Acceptance
@@ -355,7 +356,7 @@ class _Bootstrap:
     def samples(self, accepted: int, outcomes: int) -> Estimate:
         """Accepted in the whole run; where all or none were, drawing with replacement would not know any doubt."""
         found = self.whole(lambda s: s.accepted)
-        low, high = wilson(accepted, outcomes)
+        low, high = wilson(accepted, outcomes, z=Z90)
         each = outcomes / max(1, len(self._settled)) * self._seeds
         return Estimate(found.mean, min(found.low, low * each), max(found.high or 0.0, high * each))
 
@@ -369,21 +370,11 @@ class _Bootstrap:
             found = sum(counts[i] for i in draw)
             drawn.append(sum(values[i] for i in draw) / found if found else math.inf)
         drawn.sort()
-        low, high = wilson(accepted, outcomes)
+        low, high = wilson(accepted, outcomes, z=Z90)
         mean = sum(values) / accepted
         dearest = max(_at(drawn, HIGH), mean * accepted / outcomes / low)
         cheapest = min(_at(drawn, LOW), mean * accepted / outcomes / high)
         return Estimate(mean, cheapest, dearest if math.isfinite(dearest) else None)
-
-
-def wilson(found: int, tried: int) -> tuple[float, float]:
-    """The 90 % interval of a share (Wilson 1927): 5 of 5 may still be 65 %."""
-    if not tried:
-        return 0.0, 1.0
-    share, z2 = found / tried, 1.6449**2
-    middle = (share + z2 / (2 * tried)) / (1 + z2 / tried)
-    half = math.sqrt(z2 * (share * (1 - share) / tried + z2 / (4 * tried**2))) / (1 + z2 / tried)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _at(ordered: Sequence[float], share: float) -> float:

@@ -244,14 +244,9 @@ def _rows(folder: Path) -> tuple[dict[str, tuple[str, str]] | None, str | None]:
         return None, f"the mix is gone: {mix.path}"
     if mix.hashes((arm,))[arm] != (data.get("sha256") or {}).get(arm):
         return None, f"{mix.path / arm}.jsonl has changed since the run"
-    found = {e.id: (e.source or NO_SOURCE, _question(e.messages, e.text)) for e in mix.examples(arm)}
+    found = {e.id: (e.source or NO_SOURCE, e.question[:200]) for e in mix.examples(arm)}
     reason = "of random.jsonl the run takes the first rows, as many tokens as the mix has" if arm == "random" else None
     return found, reason
-
-
-def _question(messages: Sequence[dict[str, Any]], text: str | None) -> str:
-    asked = next((str(m["content"]) for m in messages if m["role"] == "user"), text or "")
-    return " ".join(asked.split())[:200]
 
 
 def _counted(rows: dict[str, tuple[str, str]]) -> dict[str, int]:

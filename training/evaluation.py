@@ -30,7 +30,7 @@ from training.judging.groups import groups
 from training.judging.held_out import HeldOutSet, held_out_set
 from training.judging.lm_eval import LmEval
 from training.judging.seesaw import LOSSES
-from training.runs.run_folder import RunFolder, events, status
+from training.runs.run_folder import RunFolder, check_finished, events, status
 from training.training import train
 
 if TYPE_CHECKING:
@@ -292,14 +292,7 @@ def _keep_losses(run: RunFolder, held_out: HeldOutSet | None, losses: Mapping[st
 
 
 def _finished(run: RunFolder) -> tuple[TrainConfig, MixFolder]:
-    now = status(run.path)
-    if now.state == "none":
-        raise WinnowError(f"There is no run in {run.path}.", fix="give a folder that winnow train wrote")
-    if now.state != "done":
-        raise WinnowError(
-            f"The run {run.path} is not finished: {now.state} at step {now.step} of {now.max_steps or '?'}.",
-            fix="run its winnow train command again: it goes on from the last checkpoint",
-        )
+    check_finished(run.path)
     data = run.read("data.json")
     mix = MixFolder(Path(data["mix"]))
     held_out = mix.hashes(("eval",))["eval"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from curation.files.called_functions import loaded
 from curation.sample import REJECTED_DETAILS, TURN_DETAILS, Message, Sample, is_document
 from curation.texts.code_answers import entry_point_of, known_tests
 from curation.texts.final_answers import expected_answer
@@ -171,14 +171,14 @@ def _with_details(messages: Sequence[Message], details: Any) -> list[Row]:
         if m.reasoning:
             row["reasoning"] = m.reasoning
         if m.tool_calls:
-            row["tool_calls"] = _loaded(m.tool_calls)
+            row["tool_calls"] = loaded(m.tool_calls)
         more = details.get(str(place))
         rows.append(row | {k: more[k] for k in NAMED if k in more} if isinstance(more, dict) else row)
     return rows
 
 
 def _tools(sample: Sample) -> Row:
-    return {"tools": _loaded(sample.tools)} if sample.tools else {}
+    return {"tools": loaded(sample.tools)} if sample.tools else {}
 
 
 def _checks(sample: Sample) -> Row:
@@ -189,13 +189,6 @@ def _checks(sample: Sample) -> Row:
         "entry_point": entry_point_of(sample.metadata),
     }
     return {name: value for name, value in found.items() if value}
-
-
-def _loaded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _split_input(question: str, sample: Sample) -> tuple[str, str]:

@@ -13,6 +13,18 @@ Part = TypeVar("Part")
 Found = TypeVar("Found")
 
 
+def longest_first(sequences: Sequence[Sequence[int]], starts: Sequence[int], window: int) -> list[int]:
+    """Numbers of the sequences with something after their start; the first batch tells of too little memory.
+
+    Raises:
+        ValueError: one of them is longer than the window.
+    """
+    read = [i for i, ids in enumerate(sequences) if starts[i] < len(ids)]
+    if any(len(sequences[i]) > window for i in read):
+        raise ValueError(f"A sequence is longer than the window of {window} tokens.")
+    return sorted(read, key=lambda i: -len(sequences[i]))
+
+
 def packed(
     order: Sequence[int], lengths: Mapping[int, int], scored: Mapping[int, int], tokens: int, positions: int
 ) -> Iterator[list[int]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.errors import ModelError
-from curation.language_models.batches import packed, padded, side_by_side
+from curation.language_models.batches import longest_first, packed, padded, side_by_side
 
 if TYPE_CHECKING:
     import numpy as np
@@ -244,11 +244,7 @@ class HuggingFaceCausalLM:
 
         starts = [max(1, start) for start in starts]
         losses = [np.zeros(0, dtype=np.float32) for _ in sequences]
-        scored = [i for i, ids in enumerate(sequences) if starts[i] < len(ids)]
-        if any(len(sequences[i]) > self.window for i in scored):
-            raise ValueError(f"A sequence is longer than the window of {self.window} tokens.")
-        # Longest first: if memory does not suffice, the first batch says so.
-        scored.sort(key=lambda i: -len(sequences[i]))
+        scored = longest_first(sequences, starts, self.window)
         batches = self._batches(scored, sequences, starts, batch_tokens)
 
         def read(batch: list[int]) -> list[np.ndarray]:

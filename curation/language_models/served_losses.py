@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from curation.errors import ModelError
 from curation.language_models import causal_lm
-from curation.language_models.batches import packed
+from curation.language_models.batches import longest_first, packed
 from curation.language_models.causal_lm import HuggingFaceCausalLM
 from curation.language_models.models import without_secrets
 from curation.language_models.served_weights import weights_of
@@ -161,10 +161,7 @@ class ServedCausalLM:
 
         starts = [max(1, start) for start in starts]
         losses = [np.zeros(0, dtype=np.float32) for _ in sequences]
-        scored = [i for i, ids in enumerate(sequences) if starts[i] < len(ids)]
-        if any(len(sequences[i]) > self.window for i in scored):
-            raise ValueError(f"A sequence is longer than the window of {self.window} tokens.")
-        scored.sort(key=lambda i: -len(sequences[i]))
+        scored = longest_first(sequences, starts, self.window)
         lengths = {i: len(sequences[i]) for i in scored}
         budget = batch_tokens or BATCH_TOKENS
         batches = list(packed(scored, lengths, lengths, budget, budget))

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from curation.errors import ModelError, OperatorError
+from curation.intervals import Z90, wilson
 from curation.language_models.prices import Price, Prices
 from synthesis import Distill, EvolInstruct, synthesize
 from synthesis.acceptance import Acceptance
 from synthesis.bounding import upper_bound
-from synthesis.forecasting import pilot, pilot_size, wilson
+from synthesis.forecasting import pilot, pilot_size
 from tests.synthesis.loopback import Loopback, plausible
 from tests.synthesis.samples import SeededCorpus, asked
 
@@ -127,8 +128,8 @@ def test_where_the_price_is_unknown_the_forecast_is_in_tokens(tmp_path):
 
 
 def test_five_of_five_does_not_promise_all():
-    assert wilson(5, 5) == (pytest.approx(0.649, abs=0.001), 1.0)
-    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(5, 5, z=Z90) == (pytest.approx(0.649, abs=0.001), 1.0)
+    assert wilson(0, 0, z=Z90) == (0.0, 1.0)
 
 
 def test_a_pilot_of_none_gives_the_upper_bound_alone(tmp_path):

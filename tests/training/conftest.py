@@ -62,7 +62,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Threads that wait for each other take longer than models this small."""
+    """Sums depend on the number of threads, and threads that wait for each other take longer than models this small."""
     import torch
 
     threads = torch.get_num_threads()

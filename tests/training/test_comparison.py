@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curation.intervals import wilson
 from training.data.encoding import Encoded
 from training.judging.comparison import (
     SourceRow,
@@ -13,7 +14,6 @@ from training.judging.comparison import (
     rows_by_source,
     source_row,
     verdict,
-    wilson,
 )
 
 

@@ -63,6 +63,12 @@ class Example:
     checks: dict[str, Any] = field(default_factory=dict)
     """What an answer can be verified by, where the row has it: `reference`, `tests`, `entry_point`."""
 
+    @property
+    def question(self) -> str:
+        """What the first user turn says, or the document, in one line."""
+        asked = next((str(m["content"]) for m in self.messages if m["role"] == "user"), self.text or "")
+        return " ".join(asked.split())
+
 
 @dataclass(frozen=True, slots=True)
 class MixFolder:

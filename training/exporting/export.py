@@ -19,7 +19,7 @@ from training.exporting.target import MARK, check_target, marked, put_in_place
 from training.methods import method_named
 from training.methods.adapters import VIRTUAL
 from training.methods.opening import ADAPTER, below, open_model, open_tokenizer
-from training.runs.run_folder import RunFolder
+from training.runs.run_folder import RunFolder, check_finished
 from training.training import report
 
 Kind = Literal["adapter", "merged", "gguf"]
@@ -108,12 +108,7 @@ class Names:
 
 
 def _exportable(run: RunFolder, kind: Kind) -> TrainConfig:
-    done = report(run.path)
-    if done.state != "done":
-        raise WinnowError(
-            f"The run {run.path} is not finished: {done.state} at step {done.steps} of {done.max_steps or '?'}.",
-            fix="run its winnow train command again: it goes on from the last checkpoint",
-        )
+    check_finished(run.path)
     config = TrainConfig.from_file(run.path / "config.json")
     if kind == "adapter" and not (run.final / ADAPTER).is_file():
         raise WinnowError(

@@ -237,7 +237,7 @@ class Step:
         self,
     ) -> tuple[tuple[float | None, float | None], float | None, tuple[float | None, float | None]]:
         """Of the new model: held-out reward and length, accuracy on the held-out pairs, and its interval."""
-        from training.judging.comparison import wilson
+        from curation.intervals import wilson
         from training.judging.held_out import held_out_set, margins
 
         model = OpenModel(str(self.run.final))

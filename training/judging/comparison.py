@@ -167,16 +167,6 @@ def preference(losses: dict[str, tuple[np.ndarray, np.ndarray]]) -> Preference:
     return Preference(len(losses["trained"][0]), *found[0], *found[1])
 
 
-def wilson(hits: float, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927): holds also for few trials and shares near 0 or 1."""
-    z = 1.959964
-    share = hits / trials
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
-    # Rounding must not leave the share itself outside, as it does with 4 hits of 4.
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
-
-
 def clopper_pearson(hits: int, trials: int) -> tuple[float, float]:
     """The exact 95 % interval of a share (Clopper & Pearson 1934); `trials` is at least 1."""
     low = 0.0 if hits == 0 else _share_with_tail(hits, trials)

@@ -110,12 +110,7 @@ def text_of(example: Example) -> str:
 
 
 def _described(examples: Sequence[Example]) -> dict[str, tuple[str, str]]:
-    return {e.id: (e.source, _question(e)) for e in examples}
-
-
-def _question(example: Example) -> str:
-    asked = next((str(m["content"]) for m in example.messages if m["role"] == "user"), example.text or "")
-    return " ".join(asked.split())[:300]
+    return {e.id: (e.source, e.question[:300]) for e in examples}
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curation.intervals import wilson
 from training.data.encoding import Encoded
-from training.judging.comparison import wilson
 
 if TYPE_CHECKING:
     import numpy as np

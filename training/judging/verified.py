@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curation.intervals import wilson
 from training.judging import references
 from training.judging.answers import MODELS, Answer, replace_lines
-from training.judging.comparison import Difference, difference, wilson
+from training.judging.comparison import Difference, difference
 
 FILE = "answer_scores.jsonl"
 CODE_SECONDS, CODE_MEMORY_MB = 10.0, 512

@@ -23,7 +23,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from training.judging.comparison import FEWEST_EXAMPLES, RESAMPLES, clopper_pearson, wilson
+from curation.intervals import wilson
+from training.judging.comparison import FEWEST_EXAMPLES, RESAMPLES, clopper_pearson
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curation.errors import WinnowError
+
 MARK_OF_COMPLETE = "complete"
 """File in a checkpoint that is written last: without it the process died while saving."""
 
@@ -183,6 +185,22 @@ def status(run_dir: Path | str) -> RunStatus:
         found.get("message"),
         found.get("fix"),
     )
+
+
+def check_finished(run_dir: Path | str) -> None:
+    """Refuse a run that has not come to its end.
+
+    Raises:
+        WinnowError: there is none in this folder, or it is not done.
+    """
+    now = status(run_dir)
+    if now.state == "none":
+        raise WinnowError(f"There is no run in {run_dir}.", fix="give a folder that winnow train wrote")
+    if now.state != "done":
+        raise WinnowError(
+            f"The run {run_dir} is not finished: {now.state} at step {now.step} of {now.max_steps or '?'}.",
+            fix="run its winnow train command again: it goes on from the last checkpoint",
+        )
 
 
 def stop(run_dir: Path | str) -> None:

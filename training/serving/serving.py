@@ -26,7 +26,7 @@ from training.config import TrainConfig
 from training.methods import method_named
 from training.methods.adapters import VIRTUAL
 from training.methods.opening import ADAPTER
-from training.runs.run_folder import RunFolder, process_start, status
+from training.runs.run_folder import RunFolder, check_finished, process_start
 
 STATE = "serving.json"
 By = Literal["auto", "transformers", "vllm"]
@@ -148,12 +148,7 @@ def ask(
 
 
 def _servable(run: RunFolder) -> TrainConfig:
-    now = status(run.path)
-    if now.state != "done":
-        raise WinnowError(
-            f"The run {run.path} is not finished: {now.state} at step {now.step} of {now.max_steps or '?'}.",
-            fix="run its winnow train command again: it goes on from the last checkpoint",
-        )
+    check_finished(run.path)
     config = TrainConfig.from_file(run.path / "config.json")
     if method_named(config.method).learns_a_judge:
         raise WinnowError(
