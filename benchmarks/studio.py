@@ -1,134 +1,296 @@
-"""How long the studio's pages wait for the database: `python -m benchmarks.studio CORPUS`.
+"""How long the studio's server works on one interaction, in a real browser: `python -m benchmarks.studio [CORPUS...]`.
 
-Each row of the table is what a page asks for after one click, over random filters, orders and page numbers: median and
-95th percentile. The corpus needs the scores of `length`. The first time of everything is in the 95th percentile.
+Timed is what goes over the websocket: from the message that asks for a run of the page to the last message that says it
+is done, as Chromium's network log has it. So it holds the script, the database and what is sent, but not the drawing.
+`shown` is the whole way, from the click until the page stands still. The first of each interaction is left out of the
+percentiles and printed by itself: it is what a cold cache costs.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import random
+import re
+import shutil
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from curation.corpus import Corpus
-from studio.pages.browse import both, order_by, page_of, search_condition
+from benchmarks.measuring import alpaca, missing
 
-TIMES = 30
-COMMON = (
-    "the and people would write about with from what which name good make year first company information system data "
-    "example answer question following sentence because between should provide important different language"
-)
-PAGES = ("overview", "browse", "score", "clean", "select", "history")
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
-
-def word(corpus: Corpus, rng: random.Random, kind: str) -> str:
-    """Something to search for that was not searched for before."""
-    if kind == "common":
-        return rng.choice(COMMON.split()) + " " * rng.randrange(2) + rng.choice(["", "t", "a", "i", "s"])
-    if kind == "no hit":
-        return "".join(rng.choice("qxzjvw") for _ in range(7))
-    if kind == "Chinese":
-        return chr(rng.randrange(0x4E00, 0x9FA5)) + rng.choice(["", "的", "国"])
-    while True:
-        texts = corpus.frame(["instruction"], where=f"position = {rng.randrange(1, corpus.count())}")["instruction"]
-        long = [w for w in " ".join(texts).split() if len(w) > 8]
-        if long:
-            return rng.choice(long)
+TIMES = 25
+QUIET = 0.25
+"""Seconds without a message after which a page is done."""
+WORDS = [
+    "sentence",
+    "describe",
+    "story",
+    "garden",
+    "science",
+    "people",
+    "explain",
+    "music",
+    "planet",
+    "ocean",
+    "history",
+]
 
 
-def filters(rng: random.Random) -> str:
-    """A filter somebody might click or type."""
-    chars = rng.randrange(20, 2000)
-    return rng.choice(
-        [
-            f"source = '{rng.choice(['alpaca', 't0', 'alpaca_eval'])}'",
-            f"length > {chars}",
-            f"length_response_tokens BETWEEN {chars} AND {2 * chars}",
-            f"response_chars < {chars} AND script = 'Latin'",
-            "list_contains(tags, 'reviewed')",
-            f"decision = 'drop' AND length > {chars}",
-            f"NOT held_out AND length_tokens < {chars}",
-            f"tags IS NULL AND turns = 2 AND length >= {chars}",
-        ]
+LASSOED = re.compile(r"^[\d,]+ samples? inside")
+
+
+@dataclass
+class Wire:
+    """The messages of a page's websocket, with the times at which the browser's network had them."""
+
+    asked: list[float] = field(default_factory=list)
+    finished: list[float] = field(default_factory=list)
+    bytes_received: int = 0
+    latest: float = 0.0
+    """By this process' clock: a message came or went."""
+
+    def listen(self, page: Page) -> None:
+        """Follow a page from now on."""
+        session = page.context.new_cdp_session(page)
+        session.on("Network.webSocketFrameSent", self._sent)
+        session.on("Network.webSocketFrameReceived", self._received)
+        session.send("Network.enable")
+
+    def _sent(self, event: dict[str, Any]) -> None:
+        from streamlit.proto.BackMsg_pb2 import BackMsg
+
+        message = BackMsg.FromString(base64.b64decode(event["response"]["payloadData"]))
+        if message.WhichOneof("type") == "rerun_script":
+            self.asked.append(event["timestamp"])
+            self.latest = time.monotonic()
+
+    def _received(self, event: dict[str, Any]) -> None:
+        from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+        payload = base64.b64decode(event["response"]["payloadData"])
+        self.bytes_received += len(payload)
+        self.latest = time.monotonic()
+        if ForwardMsg.FromString(payload).WhichOneof("type") == "script_finished":
+            self.finished.append(event["timestamp"])
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One interaction."""
+
+    server: float
+    """Seconds from the first message that asked to the last that said done."""
+    shown: float
+    kilobytes: float
+
+
+def timed(page: Page, wire: Wire, interact: Callable[[], object], seconds: float = 60) -> Timed | None:
+    """Interact, and wait until the page is done; null where the page asked the server for nothing."""
+    wire.asked.clear()
+    wire.finished.clear()
+    wire.bytes_received, wire.latest = 0, time.monotonic()
+    begun = time.monotonic()
+    interact()
+    while time.monotonic() - begun < seconds:
+        page.wait_for_timeout(30)
+        done = wire.asked and wire.finished and wire.finished[-1] > wire.asked[-1]
+        if (done or not wire.asked) and time.monotonic() - wire.latest > (QUIET if done else 1.5):
+            break
+    if not wire.asked or not wire.finished:
+        return None
+    return Timed(wire.finished[-1] - wire.asked[0], wire.latest - begun, wire.bytes_received / 1000)
+
+
+def measured(
+    page: Page,
+    wire: Wire,
+    name: str,
+    interact: Callable[[int], object],
+    times: int,
+    before: Callable[[], object] | None = None,
+) -> None:
+    """Print one line: median and 95th percentile of an interaction's server time, and the whole way."""
+    seen = []
+    for n in range(times + 1):
+        if before is not None:
+            timed(page, wire, before)
+        if (one := timed(page, wire, lambda n=n: interact(n))) is not None:
+            seen.append(one)
+    if len(seen) < 3:
+        missing(f"{name}: {len(seen)} of {times + 1} interactions reached the server")
+        return
+    server = [one.server * 1e3 for one in seen[1:]]
+    print(
+        f"  {name:<30} {statistics.median(server):8.0f} {percentile(server):8.0f} {seen[0].server * 1e3:8.0f} "
+        f"{statistics.median(one.shown for one in seen[1:]) * 1e3:8.0f} "
+        f"{statistics.median(one.kilobytes for one in seen[1:]):8.0f} {len(server):6}",
+        flush=True,
     )
 
 
-def orders(rng: random.Random) -> str | None:
-    """An order of the Browse page."""
-    column = rng.choice(["length", "length_response_tokens", "response_chars", "source", "position", "id"])
-    return order_by(column, rng.random() < 0.5)
+def percentile(values: list[float]) -> float:
+    """The 95th, the next larger one that was measured."""
+    return sorted(values)[min(len(values) - 1, -(-95 * len(values) // 100) - 1)]
 
 
-def browse(corpus: Corpus, where: str | None, order: str | None, number: int = 1, search: str | None = None) -> None:
-    """What the Browse page asks for."""
-    corpus.count()
-    corpus.count(where)
-    where = both(where, corpus.found(search_condition(search))) if search else where
-    matching = corpus.count(where)
-    pages = max(1, -(-matching // 50))
-    page_of(corpus, ["length", "length_tokens"], where, order, min(number, pages))
+def opened(page: Page, wire: Wire, url: str) -> None:
+    """Open a page and wait until it is drawn."""
+    timed(page, wire, lambda: page.goto(url))
+    page.get_by_role("heading", level=1).first.wait_for(timeout=60_000)
 
 
-def clicks(corpus: Corpus, rng: random.Random) -> dict[str, Callable[[int], object]]:
-    """What is measured: name -> the n-th click."""
-    where, ids = filters(rng), corpus.frame(["id"], order="id", limit=50)["id"]
-    chosen = [(filters(rng), orders(rng)) for _ in range(5)]
-    measured: dict[str, Callable[[int], object]] = {
-        "open": lambda _: browse(corpus, None, None),
-        "filter": lambda _: browse(corpus, filters(rng), None),
-        "sort": lambda _: browse(corpus, None, orders(rng)),
-        "filter and sort": lambda _: browse(corpus, filters(rng), orders(rng)),
-        "page turn": lambda _: browse(corpus, None, None, rng.randrange(1, 20_000)),
-        "page turn, filtered": lambda n: browse(corpus, where, None, n + 2),
-        "page turn, sorted": lambda n: browse(corpus, *chosen[n % 5], rng.randrange(1, 200)),
-    }
-    for kind in ("common", "rare", "Chinese", "no hit"):
-        words = [word(corpus, rng, kind) for _ in range(200)]
-        measured[f"search, {kind}"] = lambda n, words=words: browse(corpus, None, None, 1, words[n])  # type: ignore[misc]
-    measured["page turn, searched"] = lambda n: browse(corpus, None, None, n + 1, "photosynthesis")
-    measured["filter what was found"] = lambda n: browse(corpus, filters(rng), orders(rng), 1, COMMON.split()[n % 5])
-    measured["read a sample"] = lambda n: corpus.sample(ids[n % len(ids)])
-    return measured
+def typed(page: Page, key: str, text: str) -> None:
+    """Fill a field and leave it."""
+    box = page.locator(f".st-key-{key} input").first
+    box.fill(text)
+    box.press("Enter")
 
 
-def main(path: str, times: int = TIMES) -> None:
-    """Measure and print."""
-    corpus = Corpus(path)
-    corpus.database.hold()
-    rng = random.Random(7)
-    print(f"  {corpus.count():,} samples; milliseconds", flush=True)
-    print(f"  {'':<24} {'median':>8} {'95 %':>8} {'first':>8} {'core ms':>8}")
-    for name, click in clicks(corpus, rng).items():
-        seconds, cores = [], time.process_time()
-        for n in range(times):
-            begun = time.perf_counter()
-            click(n)
-            seconds.append(time.perf_counter() - begun)
-        cores = (time.process_time() - cores) / times
-        low, high = statistics.median(seconds), sorted(seconds)[int(0.95 * (times - 1))]
-        print(f"  {name:<24} {low * 1e3:8.0f} {high * 1e3:8.0f} {seconds[0] * 1e3:8.0f} {cores * 1e3:8.0f}", flush=True)
-    corpus.database.release()
-    pages(path)
+def chosen(page: Page, key: str, option: str) -> None:
+    """Choose in a list by typing."""
+    box = page.locator(f".st-key-{key} input").first
+    box.click()
+    box.fill(option)
+    page.get_by_role("option").first.wait_for()
+    box.press("Enter")
 
 
-def pages(path: str) -> None:
-    """Whole pages without a browser: the first time in this process, and again."""
-    from streamlit.testing.v1 import AppTest
+def browse(page: Page, wire: Wire, address: str, times: int) -> None:
+    """Filter, sort, turn pages, read and search on Browse."""
+    rng = random.Random(11)
+    opened(page, wire, f"{address}/browse?language=en")
 
-    os.environ["WINNOW_CORPUS"] = path
-    print(f"  {'page':<24} {'first':>8} {'again':>8}")
-    for name in PAGES:
-        app = AppTest.from_string(f"from studio.pages import {name}\n{name}.page()", default_timeout=60)
-        seconds = []
-        for _ in range(2):
-            begun = time.perf_counter()
-            app.run()
-            seconds.append(time.perf_counter() - begun)
-        print(f"  {name:<24} {seconds[0] * 1e3:8.0f} {seconds[1] * 1e3:8.0f}", flush=True)
+    def filtered(_: int) -> None:
+        low = rng.randrange(10, 900)
+        typed(page, "where", rng.choice([f"length > {low}", f"response_chars BETWEEN {low} AND {2 * low + 50}"]))
+
+    def turned(_: int) -> None:
+        page.get_by_test_id("stPaginationNext").first.click()
+
+    def read(n: int) -> None:
+        box = page.locator("[data-testid=stDataFrame]").first.bounding_box()
+        assert box
+        page.mouse.click(box["x"] + 120, box["y"] + 34 + 36 * (n % 12 + 0.5))
+
+    columns = ["length", "response_chars", "position", "turns"]
+    measured(page, wire, "Browse: filter", filtered, times)
+    timed(page, wire, lambda: typed(page, "where", ""))
+    measured(page, wire, "Browse: sort", lambda n: chosen(page, "browse_sort", columns[n % 4]), times)
+    measured(page, wire, "Browse: turn the page", turned, times)
+    measured(page, wire, "Browse: read a row", read, times)
+    measured(page, wire, "Browse: search text", lambda n: typed(page, "browse_search", WORDS[n % len(WORDS)]), times)
+
+
+def thresholds(page: Page, wire: Wire, address: str, times: int) -> None:
+    """Drag a threshold along a histogram, type one, and look at another score."""
+    rng = random.Random(12)
+    opened(page, wire, f"{address}/score?view=distribution&score=length&language=en")
+    page.locator(".handle[data-side='0'] .grip").wait_for(timeout=30_000)
+
+    def dragged(_: int) -> None:
+        plot, grip = (
+            page.locator(".plot svg").bounding_box(),
+            page.locator(".handle[data-side='0'] .grip").bounding_box(),
+        )
+        assert plot
+        assert grip
+        page.mouse.move(grip["x"] + 5, grip["y"] + 10)
+        page.mouse.down()
+        page.mouse.move(plot["x"] + plot["width"] * rng.uniform(0.15, 0.85), grip["y"] + 10, steps=4)
+        page.mouse.up()
+
+    columns = ["length_tokens", "length", "length_response_tokens"]
+    measured(page, wire, "Score: drag the threshold", dragged, times)
+    measured(page, wire, "Score: another score", lambda n: chosen(page, "distribution_score", columns[n % 3]), times)
+
+
+def mapped(page: Page, wire: Wire, address: str, times: int) -> None:
+    """Colour the map, filter it, and draw around some ten thousand points."""
+    from tests.studio.map_browser import drawn_around, painted
+
+    rng = random.Random(13)
+    begun = time.monotonic()
+    page.goto(f"{address}/map?language=en")
+    points = painted(page)
+    print(f"  {f'Map: {points:,} points painted':<30} {(time.monotonic() - begun) * 1e3:8.0f}", flush=True)
+    colours = ["length", "turns", "response_chars", "source"]
+    measured(page, wire, "Map: colour", lambda n: chosen(page, "map_colour", colours[n % 4]), times)
+    measured(page, wire, "Map: filter", lambda n: typed(page, "where", f"length > {rng.randrange(10, 900)}"), times)
+    timed(page, wire, lambda: typed(page, "where", ""))
+    found: list[str] = []
+
+    def lassoed(_: int) -> None:
+        drawn_around(page, rng.uniform(0.14, 0.2), (rng.uniform(0.45, 0.55), rng.uniform(0.45, 0.55)))
+        found.append(page.get_by_text(LASSOED).first.inner_text())
+
+    def cleared() -> None:
+        clear = page.get_by_role("button", name="Clear", exact=True)
+        if clear.count():
+            clear.click()
+
+    measured(page, wire, "Map: lasso", lassoed, times, cleared)
+    counts = sorted(int(re.sub(r"\D", "", text.split("sample")[0])) for text in found)
+    if counts:
+        print(
+            f"    samples in a lasso: {counts[0]:,} to {counts[-1]:,}, median {counts[len(counts) // 2]:,}", flush=True
+        )
+
+
+INTERACTIONS = (browse, thresholds, mapped)
+
+
+def main(paths: list[str], times: int = TIMES) -> None:
+    """Measure each corpus on a copy, so that nothing is changed."""
+    from tests.studio.browser import installed_browser
+
+    if installed_browser() is None:
+        missing("no Chromium on this machine")
+        return
+    for path in paths:
+        with tempfile.TemporaryDirectory() as scratch:
+            shutil.copytree(path, f"{scratch}/corpus", ignore=shutil.ignore_patterns("jobs", "owner.json"))
+            one_corpus(Path(f"{scratch}/corpus"), times)
+
+
+def one_corpus(corpus: Path, times: int) -> None:
+    """All interactions on a corpus."""
+    from curation.corpus import Corpus
+    from tests.studio.browser import launched, studio
+
+    print(f"  {corpus}: {Corpus(corpus).count():,} samples; milliseconds", flush=True)
+    print(f"  {'':<30} {'median':>8} {'95 %':>8} {'first':>8} {'shown':>8} {'kB':>8} {'times':>6}")
+    with ExitStack() as stack:
+        address = stack.enter_context(studio(corpus, corpus.parent / "studio.log"))
+        page = stack.enter_context(launched()).new_page(viewport={"width": 1440, "height": 1000})
+        wire = Wire()
+        wire.listen(page)
+        for interaction in INTERACTIONS:
+            interaction(page, wire, address, times)
+
+
+def run() -> None:
+    """The 52,002 samples of Alpaca, scored and embedded: made here."""
+    from tests.studio.screenshots import winnow
+
+    source = alpaca()
+    if source is None:
+        missing("alpaca_data.json (name it by ALPACA)")
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for argv in (["ingest", "CORPUS", str(source)], ["score", "CORPUS", "length"], ["embed", "CORPUS"]):
+            winnow([word.replace("CORPUS", f"{scratch}/corpus") for word in argv])
+        one_corpus(Path(scratch) / "corpus", TIMES)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(sys.argv[1:], int(os.environ.get("TIMES", TIMES)))

@@ -232,17 +232,21 @@ def history(corpus: Corpus) -> pl.DataFrame:
     return actions.with_columns(pl.Series("undone", marks, dtype=pl.Boolean))
 
 
+def latest(corpus: Corpus) -> dict[str, Any] | None:
+    """The action that `undo` takes back unless told otherwise, as a row of `history`; null where there is none."""
+    found = history(corpus).filter(~pl.col("undone") & pl.col("undoes").is_null())
+    return found.row(0, named=True) if found.height else None
+
+
 def _undoable(corpus: Corpus, action: str | None) -> dict[str, Any]:
-    every = history(corpus)
     if action is None:
-        found = every.filter(~pl.col("undone") & pl.col("undoes").is_null())
-        missing = "There is nothing to undo."
+        row, missing = latest(corpus), "There is nothing to undo."
     else:
-        found = every.filter(pl.col("action") == action)
-        missing = f"There is no action {action!r}."
-    if found.is_empty():
+        found = history(corpus).filter(pl.col("action") == action)
+        row, missing = found.row(0, named=True) if found.height else None, f"There is no action {action!r}."
+    if row is None:
         raise CorpusError(missing, fix=f"see what was done: winnow history {corpus.path}")
-    return found.row(0, named=True)
+    return row
 
 
 def _refuse_overtaken(corpus: Corpus, action: str) -> None:

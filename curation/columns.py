@@ -13,7 +13,7 @@ SCORED_BY = {
     "arithmetic": "arithmetic", "s_ifd": "s-ifd", "perplexity": "perplexity", "target_fit": "target-fit",
     "deita_complexity": "deita-complexity", "deita_quality": "deita-quality", "reward": "reward", "less": "less",
     "ranked_judge": "ranked-judge", "judge": "judge", "final_answer": "final-answer", "code_tests": "code-tests",
-    "constraints": "constraints", "pass_rate": "pass-rate",
+    "constraints": "constraints", "pass_rate": "pass-rate", "concept": "concept",
 }  # fmt: skip
 """How a column's name begins -> the scorer that writes it."""
 

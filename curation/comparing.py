@@ -43,6 +43,14 @@ EXAMPLES = 3
 """Samples for each ordered pair of selections."""
 LETTERS = 400
 """Of a text in an example."""
+DIVERSITY = {
+    **dict.fromkeys(("name", "kind", "metric"), pl.String),
+    **dict.fromkeys(("value", "low", "high"), pl.Float64),
+    **dict.fromkeys(("place", "reason"), pl.String),
+}
+"""Columns of the table of metrics."""
+NOTHING = Measured([])
+"""Where diversity is not measured."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ def compare(
     embedding: str | None = None,
     draws: int = DRAWS,
     at_most: int = AT_MOST,
+    diversity: bool = True,
     progress: Progress = silent,
 ) -> Comparison:
     """Stored selections side by side, against the pool.
@@ -93,6 +102,7 @@ def compare(
         embedding: for the metrics on vectors; the latest when null.
         draws: random subsets, at least 3.
         at_most: samples of each selection that diversity is measured on.
+        diversity: measured too, which takes most of the time; otherwise its table is empty.
         progress: told the steps.
 
     Raises:
@@ -101,11 +111,17 @@ def compare(
     if not names:
         raise CorpusError("No selection is named.", fix="name at least one; winnow select CORPUS makes one")
     with corpus.database.held():
-        return _compared(corpus, names, embedding, draws, at_most, progress)
+        return _compared(corpus, names, embedding, draws, at_most, diversity, progress)
 
 
 def _compared(
-    corpus: Corpus, names: Sequence[str], embedding: str | None, draws: int, at_most: int, progress: Progress
+    corpus: Corpus,
+    names: Sequence[str],
+    embedding: str | None,
+    draws: int,
+    at_most: int,
+    diversity: bool,
+    progress: Progress,
 ) -> Comparison:
     saved = {name: corpus.selection(name) for name in dict.fromkeys(names)}
     filters = {selection.working_set for selection in saved.values()}
@@ -118,7 +134,7 @@ def _compared(
     size = min(map(len, ids.values()))
     sets = sets_of(ids, pool, size, max(FEWEST_DRAWS, draws))
     few = thinned(sets, at_most)
-    measured = measure(corpus, few, pool, embedding, progress)
+    measured = measure(corpus, few, pool, embedding, progress) if diversity else NOTHING
     groups = _groups(frame, ids, sets, pool)
     spreads = _spreads(frame, groups, numeric)
     return Comparison(
@@ -129,7 +145,7 @@ def _compared(
         spreads=spreads,
         histograms=_histograms(frame, groups, numeric),
         tags=_tags(corpus, ids, sets, pool),
-        diversity=_diversity(few, measured),
+        diversity=_diversity(few, measured) if diversity else pl.DataFrame(schema=DIVERSITY),
         examples=_examples(corpus, list(saved)),
         matched=_matched(size, few, pool, where, measured),
     )
@@ -370,9 +386,7 @@ def _diversity(sets: Sets, measured: Measured) -> pl.DataFrame:
             told = f"{reason} in {len(drawn) - len(draws)} of {len(drawn)} random draws" if draws and few else reason
             mean = None if few else float(np.mean(draws))
             rows.append((RANDOM, "baseline", metric.name, mean, *edges, None, told if few else None))
-    schema = {"name": pl.String, "kind": pl.String, "metric": pl.String, "value": pl.Float64, "low": pl.Float64}
-    schema |= {"high": pl.Float64, "place": pl.String, "reason": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=DIVERSITY, orient="row")
 
 
 def place(value: float | None, low: float | None, high: float | None) -> str | None:

@@ -11,6 +11,7 @@ import duckdb
 import polars as pl
 
 from curation.errors import CorpusError, unknown
+from curation.notebook import card_of
 from curation.sample import Sample, from_row, schema
 from curation.storage import tables
 from curation.storage.database import FILE, Database, Statement
@@ -41,6 +42,12 @@ class Corpus:
         if not (self.path / FILE).exists():
             raise CorpusError(f"There is no corpus at {path}.", fix=f"winnow ingest {path} FILE...")
         self.database = Database(self.path)
+
+    def __repr__(self) -> str:
+        return f"Corpus({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        return card_of(self)
 
     @classmethod
     def create(cls, path: Path | str) -> Self:
@@ -193,12 +200,8 @@ class Corpus:
 
     def add_batch(self, batch: str, file: str, sha256: str, shape: str, counts: tuple[int, int, int]) -> None:
         """Record that a file was ingested; `counts` are added, duplicates, rejected."""
-        self.database.run(
-            (
-                "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, now()::TIMESTAMP)",
-                [batch, file, sha256, shape, *counts],
-            )
-        )
+        insert = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, now()::TIMESTAMP)"
+        self.database.run((insert, [batch, file, sha256, shape, *counts]))
 
     def hold_out(self, ids: Sequence[str]) -> None:
         """Mark samples as held out: no selection takes them, and every mix evaluates on them."""
@@ -243,10 +246,7 @@ class Corpus:
         names = ", ".join(quoted(c) for c in frame.columns)
         table = score_table(run)
         self.database.run(
-            (
-                f"INSERT INTO {table} ({names}) SELECT {names} FROM shard_frame ANTI JOIN {table} USING (id)",
-                [],
-            ),
+            f"INSERT INTO {table} ({names}) SELECT {names} FROM shard_frame ANTI JOIN {table} USING (id)",
             (
                 "INSERT INTO shards SELECT ?, ?, ?, now()::TIMESTAMP "
                 "WHERE NOT EXISTS (SELECT 1 FROM shards WHERE run = ? AND shard = ?)",
@@ -342,13 +342,9 @@ class Corpus:
 
     def synthesis_run(self, run: str, operator: str, model: str) -> None:
         """Record a synthesis run."""
-        self.database.run(
-            (
-                "INSERT INTO synthesis_runs SELECT ?, ?, ?, now()::TIMESTAMP "
-                "WHERE ? NOT IN (SELECT run FROM synthesis_runs)",
-                [run, operator, model, run],
-            )
-        )
+        new = "WHERE ? NOT IN (SELECT run FROM synthesis_runs)"
+        insert = f"INSERT INTO synthesis_runs SELECT ?, ?, ?, now()::TIMESTAMP {new}"
+        self.database.run((insert, [run, operator, model, run]))
 
     def add_outcomes(self, run: str, shard: str, outcomes: pl.DataFrame) -> tuple[int, int]:
         """Take one shard of a synthesis run: accepted samples (`rejected_by` is null) and rejected ones.

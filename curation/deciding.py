@@ -67,7 +67,7 @@ def _decide(
     fields = f"'decision': {_text(decision)}, 'reason': {_text(reason.strip() or None)}"
     state = f"{{{fields}, 'replaced_by': NULL, 'is_current': true}}"
     action = uuid.uuid4().hex[:12]
-    targets, frames = _targets(corpus, where, ids)
+    targets, frames = targets_of(corpus, where, ids)
     counts = _act(
         corpus,
         targets,
@@ -123,7 +123,7 @@ def _tagged(
     if not name:
         raise CorpusError("A tag needs a name.", fix="give one, such as: good")
     kind, action = "tag" if becomes else "untag", uuid.uuid4().hex[:12]
-    targets, frames = _targets(corpus, where, ids)
+    targets, frames = targets_of(corpus, where, ids)
     counts = _act(
         corpus,
         targets,
@@ -201,7 +201,12 @@ def _with_turn(turns: tuple[Message, ...], role: str, content: str, *, last: boo
     return (*turns[:place], turns[place]._replace(content=content), *turns[place + 1 :])
 
 
-def _targets(corpus: Corpus, where: str | None, ids: Iterable[str] | None) -> tuple[str, dict[str, pl.DataFrame]]:
+def targets_of(corpus: Corpus, where: str | None, ids: Iterable[str] | None) -> tuple[str, dict[str, pl.DataFrame]]:
+    """A query of the ids of the samples that are meant, and the frames it reads.
+
+    Raises:
+        CorpusError: both or neither are given, or an id is of no current sample.
+    """
     if (where is None) == (ids is None):
         raise CorpusError("Give either a condition or ids.", fix="add --where SQL, or the ids of samples")
     if where is not None:

@@ -45,9 +45,12 @@ SECTIONS: dict[str, tuple[Place, ...]] = {
     mark("Data"): (
         Place("ingest", mark("Ingest"), "upload_file"),
         Place("browse", mark("Browse"), "table_rows"),
+        Place("map", mark("Map"), "scatter_plot"),
+        Place("annotate", mark("Label"), "rate_review"),
     ),
     mark("Curate"): (
         Place("score", mark("Score"), "speed"),
+        Place("concepts", mark("Concepts"), "school"),
         Place("clean", mark("Clean"), "cleaning_services"),
         Place("select", mark("Select"), "filter_alt"),
     ),
@@ -69,6 +72,9 @@ SECTIONS: dict[str, tuple[Place, ...]] = {
 
 FIRST = "overview"
 """The page of the bare address."""
+
+LANGUAGE_WRITTEN = "language_written"
+"""Where the session keeps the language that it wrote into the address last."""
 
 
 def pages() -> dict[str, list[Page]]:
@@ -102,35 +108,76 @@ def _drawing(name: str) -> Callable[[], None]:
     return draw
 
 
+def titles() -> dict[str, str]:
+    """Address of a page -> its title in English, which `t` translates."""
+    return {place.address: place.title for places in SECTIONS.values() for place in places}
+
+
 def run() -> None:
-    """Draw the page that the address names."""
+    """Draw the page that the address names; what fails is told in its place."""
     import streamlit as st
 
-    from studio import forms
+    from studio import filtering, forms, mishaps, running
+    from studio.components import log_out, page_language
+    from studio.door import application as door
 
     st.set_page_config("Winnow", page_icon=str(HERE / "static" / "icon.png"), layout="wide")
     st.logo(str(HERE / "static" / "logo.svg"), size="large", icon_image=str(HERE / "static" / "icon.png"))
     _take_language()
     sections = pages()
-    st.session_state[forms.PAGES_KEY] = {
+    named = {
         place.address: page
         for places, drawn in zip(SECTIONS.values(), sections.values(), strict=True)
         for place, page in zip(places, drawn, strict=False)  # the hidden one is the last
     }
-    chosen = st.navigation(sections, expanded=True)
+    st.session_state[forms.PAGES_KEY] = named
+    chosen = st.navigation(sections, position="hidden")
+    st.session_state[forms.DRAWN_KEY] = next((n for n, p in named.items() if p.url_path == chosen.url_path), FIRST)
+    st.session_state.setdefault(forms.SEEN_KEY, set()).add(st.session_state[forms.DRAWN_KEY])
     with st.sidebar:
-        st.caption(t("Corpus"))
-        st.markdown(f"**{forms.plain(forms.corpus_path().name)}**")
+        st.markdown(t(":material/database: **{name}**", name=forms.plain(forms.corpus_path().name)))
+        running.in_sidebar(forms.corpus_path())
+        _links(sections, chosen)
         _language_switch()
-    chosen.run()
+        log_out.draw()
+    page_language.draw()
+    filtering.open_saved(forms.corpus_path())
+    if (warned := door.warning()) is not None:
+        st.warning(warned, icon=":material/lock_open:")
+    try:
+        chosen.run()
+    except Exception as error:  # what ends a run on purpose is no Exception to Streamlit
+        mishaps.show(error)
+
+
+def _links(sections: dict[str, list[Page]], chosen: Page) -> None:
+    # Streamlit's own list stands above everything else: what runs would be below the edge of a small screen.
+    import streamlit as st
+
+    for title, places in sections.items():
+        with st.container(gap="xxsmall"):
+            if title:
+                st.caption(title)
+            for page in places:
+                if page.visibility != "hidden":
+                    # The first page is marked as the one that is open by either of its addresses.
+                    hidden_twin = page in sections[""] and chosen.url_path == FIRST
+                    st.page_link(chosen if hidden_twin else page, label=page.title, icon=page.icon)
 
 
 def _take_language() -> None:
+    """The language of a shared link counts, then what was chosen in this session, then the browser's."""
     import streamlit as st
 
     asked = st.query_params.get(LANGUAGE)
-    if LANGUAGE not in st.session_state:
-        st.session_state[LANGUAGE] = asked if asked in LANGUAGES else language()
+    if asked not in LANGUAGES:
+        asked = None
+    kept = st.session_state.get(LANGUAGE)
+    # An address that was changed by hand, or by the browser's way back, is new; one that was written here is not.
+    if asked is not None and asked != st.session_state.get(LANGUAGE_WRITTEN):
+        st.session_state[LANGUAGE] = asked
+    elif kept not in LANGUAGES:
+        st.session_state[LANGUAGE] = language()
 
 
 def _language_switch() -> None:
@@ -140,4 +187,7 @@ def _language_switch() -> None:
         t("Language"), list(LANGUAGES), format_func=LANGUAGES.__getitem__, key=LANGUAGE, required=True,
         label_visibility="collapsed",
     )  # fmt: skip
-    st.query_params[LANGUAGE] = str(chosen)
+    # In the address of every page, so that a link that is passed on is read as it was written.
+    st.session_state[LANGUAGE_WRITTEN] = str(chosen)
+    if st.query_params.get(LANGUAGE) != chosen:
+        st.query_params[LANGUAGE] = str(chosen)

@@ -11,8 +11,9 @@ from typing import NoReturn
 import click
 
 from curation.errors import WinnowError, of_disk
-from studio import (
+from studio.commands import (
     advising,
+    annotating,
     batching,
     bringing,
     comparing_runs,
@@ -22,13 +23,15 @@ from studio import (
     iterating,
     judging,
     making,
+    mapping,
     mix_searching,
     opening,
     pricing,
     recalling,
     tuning,
+    viewing,
 )
-from studio.performing import argv as running
+from studio.commands.performing import argv as running
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -87,7 +90,10 @@ for command in (
     *(comparing_runs.compare_runs, comparing_runs.bad_cases, mix_searching.mix_search),
     *(deciding.keep, deciding.drop, deciding.clear, deciding.tag, deciding.edit, deciding.normalize, deciding.undo),
     *(bringing.watch, bringing.arrivals, batching.batch),
+    *(annotating.search, annotating.annotate, annotating.agreement, annotating.teach),
     *(deciding.history, recalling.snapshot, recalling.diff, recalling.why),
+    *(viewing.views,),
+    mapping.map_samples,
     *(opening.jobs, opening.operators, opening.demo, opening.studio),
 ):
     winnow.add_command(command)

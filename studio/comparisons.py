@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from curation.errors import unknown
-from studio.printing import print_table, shortened, shown
+from studio.commands.printing import print_table, shortened, shown
 
 if TYPE_CHECKING:
     from curation.comparing import Comparison

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import streamlit as st
 
+from studio.languages import mark, t
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
 
-UNSET = {"min": "no bound", "max": "no bound"}
+UNSET = {"min": mark("no bound"), "max": mark("no bound")}
 """Field -> what it means to leave it empty, where that is not "automatic"."""
 
 
@@ -34,6 +36,15 @@ def setting(model: type[BaseModel], name: str, *, key: str, choices: Sequence[st
     if value is None or value == "" or value == _default(field):
         return []
     return ["--set", f"{name}={_written(value)}"]
+
+
+def label_of(name: str) -> str:
+    """A field's name as its widget is labelled."""
+    return t(name.replace("_", " ").capitalize())
+
+
+def _help(field: FieldInfo) -> str | None:
+    return t(field.description) if field.description else None
 
 
 def takes_several(model: type[BaseModel], name: str) -> bool:
@@ -61,19 +72,18 @@ def _kind(annotation: Any) -> Any:
 
 
 def _widget(field: FieldInfo, name: str, key: str) -> Any:
-    kind, default, help_text = _kind(field.annotation), _default(field), field.description
-    label = name.replace("_", " ").capitalize()
+    kind, default, help_text, label = _kind(field.annotation), _default(field), _help(field), label_of(name)
     if kind is bool:
         return st.toggle(label, value=bool(default), help=help_text, key=key)
     if get_origin(kind) is Literal:
         choices = list(get_args(kind))
         index = choices.index(default) if default in choices else None
-        return st.selectbox(label, choices, index=index, placeholder="automatic", help=help_text, key=key)
+        return st.selectbox(label, choices, index=index, placeholder=t("automatic"), help=help_text, key=key)
     if get_origin(kind) in (tuple, list):
         return _several(kind, label, default, help_text, key)
     if kind in (int, float):
-        return _number(field, kind, label, key)
-    shown = "required" if field.is_required() else "automatic"
+        return _number(field, kind, name, key)
+    shown = t("required") if field.is_required() else t("automatic")
     return (st.text_input(label, value=default or "", placeholder=shown, help=help_text, key=key) or "").strip()
 
 
@@ -81,11 +91,11 @@ def _choice(field: FieldInfo, name: str, choices: Sequence[str], key: str) -> st
     default = _default(field)
     offered = list(dict.fromkeys([*([default] if default else []), *choices]))
     return st.selectbox(
-        name.replace("_", " ").capitalize(),
+        label_of(name),
         offered,
         index=0 if default else None,
-        placeholder="choose or type" if field.is_required() else "automatic",
-        help=field.description,
+        placeholder=t("choose or type") if field.is_required() else t("automatic"),
+        help=_help(field),
         accept_new_options=True,
         key=key,
     )
@@ -101,19 +111,19 @@ def _several(kind: Any, label: str, default: Any, help_text: str | None, key: st
     return default if typed == text else typed
 
 
-def _number(field: FieldInfo, kind: type, label: str, key: str) -> Any:
+def _number(field: FieldInfo, kind: type, name: str, key: str) -> Any:
     low, high = _bounds(field, kind)
     default = _default(field)
-    first_word = label.split()[0].lower()  # min_answer_words
+    first_word = name.split("_")[0]  # min_answer_words
     return st.number_input(
-        label,
+        label_of(name),
         min_value=low,
         max_value=high,
         value=None if default is None else kind(default),
         step=1 if kind is int else _step(default),
         format=None if kind is int else _format(default),
-        placeholder="required" if field.is_required() else UNSET.get(first_word, "automatic"),
-        help=field.description,
+        placeholder=t("required") if field.is_required() else t(UNSET.get(first_word, "automatic")),
+        help=_help(field),
         key=key,
     )
 

@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from curation.errors import CorpusError, WinnowError, unknown
+from studio.door import access, workspace
+from studio.door.sessions import SECRETS
 
 FOLDER_VARIABLE = "WINNOW_JOB"
 """Set for a process that was started as a job: the folder it writes to."""
@@ -89,7 +91,10 @@ def start(corpus: Path, argv: Sequence[str], *, cwd: Path | None = None) -> Job:
 
     Raises:
         CorpusError: the same command runs already.
+        WinnowError: a page asks for it whose reader may only look, or for files outside the workspace.
     """
+    access.require_editor()
+    workspace.in_reach(argv, Path(corpus))
     folder = Path(corpus) / "jobs" / job_id(argv)
     claim(folder, argv)
     with (folder / "log.txt").open("ab") as log:
@@ -99,12 +104,17 @@ def start(corpus: Path, argv: Sequence[str], *, cwd: Path | None = None) -> Job:
             stdout=log,
             stderr=log,
             cwd=cwd,
-            env={**os.environ, FOLDER_VARIABLE: str(folder), "PYTHONPATH": _search_path()},
+            env={**_environment(), FOLDER_VARIABLE: str(folder), "PYTHONPATH": _search_path()},
             start_new_session=True,
         )
     _reap(process)
     _write_job(folder, argv, process.pid, cwd)
     return job(Path(corpus), folder.name)
+
+
+def _environment() -> dict[str, str]:
+    # A job needs no password of the studio's, and may run what others wrote.
+    return {name: value for name, value in os.environ.items() if name not in SECRETS}
 
 
 def _search_path() -> str:
@@ -204,7 +214,12 @@ def job(corpus: Path, name: str) -> Job:
 
 
 def cancel(job: Job) -> None:
-    """Ask a running job to stop; what it stored stays, and it can be resumed."""
+    """Ask a running job to stop; what it stored stays, and it can be resumed.
+
+    Raises:
+        WinnowError: a page asks for it whose reader may only look.
+    """
+    access.require_editor()
     stored = _read_json(job.folder / "job.json") or {}
     if job.state != "running":
         return

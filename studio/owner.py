@@ -14,6 +14,10 @@ from typing import Any
 
 from curation.corpus import Corpus
 from curation.storage.database import OWNER, Answers, Owner, owner_of
+from studio.door.access import require_editor
+
+READ_SECONDS = 30.0
+"""How long a page waits for what it asks of the database: a filter that takes longer is stopped."""
 
 _served: dict[Path, Corpus] = {}
 _serving = threading.Lock()
@@ -28,6 +32,9 @@ def serve(path: Path | str) -> Corpus:
     with _serving:
         corpus = Corpus(path)
         if corpus.path not in _served:
+            # What pages ask for; commands in a terminal ask from a thread of their own, and may take their time.
+            corpus.database.patience = READ_SECONDS
+            corpus.database.before_writing = require_editor
             connection = corpus.database.hold()
             token = secrets.token_urlsafe(32)
             server = ThreadingHTTPServer(
@@ -58,11 +65,15 @@ def _answering(answers: Answers, token: str) -> type[BaseHTTPRequestHandler]:
             self._reply(200 if self._may_ask() else 403, b"")
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self._reply(*(answers.to(body) if self._may_ask() else (403, b"")))
+            if not self._may_ask():  # and what was sent is not even read
+                self.close_connection = True
+                self._reply(403, b"")
+                return
+            self._reply(*answers.to(self.rfile.read(int(self.headers.get("Content-Length") or 0))))
 
         def _may_ask(self) -> bool:
-            return hmac.compare_digest(self.headers.get("Authorization") or "", token)
+            given = self.headers.get("Authorization") or ""
+            return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
 
         def _reply(self, status: int, body: bytes) -> None:
             self.send_response(status)

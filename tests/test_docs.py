@@ -16,7 +16,7 @@ from curation.normalizers import NORMALIZERS
 from curation.scorers import SCORERS
 from curation.selectors import SELECTORS
 from studio.cli import winnow
-from studio.listing import operator_rows
+from studio.commands.listing import operator_rows
 from synthesis.synthesizers import SYNTHESIZERS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -124,9 +124,13 @@ def _by_heart(told: Told) -> list[Concern]:
     recent = fmean(e["loss"] for e in told.logs[-10:])
     low = recent < MEMORISED and told.config.method in LIKELIHOOD
     name = to_fall(told.held_out[-1])[1]
-    what = "held-out loss" if name == "loss" else f"held-out {name}"
-    text = f"The {what} rises: {best:.3f} at step {best_step:,}, {last:.3f} at step {step:,}"
-    text += f", while the training loss is {recent:.2f}: rows are learnt by heart." if low else "."
+    what = "held-out loss" if name == "loss" else "held-out objective" if name == "objective" else f"held-out {name}"
+    text = f"The {what} rises: {best:.3f} at step {best_step:,}, {last:.3f} at step {step:,}."
+    if low:
+        text = (
+            f"The {what} rises: {best:.3f} at step {best_step:,}, {last:.3f} at step {step:,}, "
+            f"while the training loss is {recent:.2f}: rows are learnt by heart."
+        )
     if told.config.patience:
         fix = f"nothing: patience keeps the weights of step {best_step:,}; fewer epochs save the time"
         return [Concern("held-out-rises", text, fix, step=step, serious=False)]

@@ -6,6 +6,7 @@ from curation.operators import Scorer
 from curation.scorers.arithmetic import Arithmetic
 from curation.scorers.classifier import Classifier
 from curation.scorers.code_tests import CodeTests
+from curation.scorers.concept import Concept
 from curation.scorers.constraints import Constraints
 from curation.scorers.contamination import Contamination
 from curation.scorers.deita_complexity import DeitaComplexity
@@ -39,6 +40,7 @@ __all__ = [
     "Arithmetic",
     "Classifier",
     "CodeTests",
+    "Concept",
     "Constraints",
     "Contamination",
     "DeitaComplexity",
@@ -82,6 +84,7 @@ SCORERS: tuple[type[Scorer], ...] = (
     DeitaQuality,
     Reward,
     Classifier,
+    Concept,
     Importance,
     InsTag,
     InsTagNormalized,

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ import duckdb
 import polars as pl
 
 from curation.errors import CorpusError, of_disk
-from curation.storage.finding import Narrow
+from curation.storage.finding import Narrow, limited
 from curation.storage.tables import upgraded
 
 Statement = tuple[str, Sequence[Any]]
@@ -110,6 +110,10 @@ class Database:
         self._held: duckdb.DuckDBPyConnection | None = None
         self.narrow: Narrow | None = None
         """Of a database that `hold` opened."""
+        self.patience: float | None = None
+        """Seconds a statement that only reads may take where no limit is given; null for no limit."""
+        self.before_writing: Callable[[], None] | None = None
+        """Raises where the one who asks, in this process, may change nothing."""
 
     def run(
         self,
@@ -126,6 +130,10 @@ class Database:
             duckdb.Error: a statement is wrong; nothing was written.
         """
         script = [(s, ()) if isinstance(s, str) else s for s in statements]
+        if _reads_only(script):
+            timeout_seconds = timeout_seconds or self.patience
+        elif self.before_writing is not None:
+            self.before_writing()
         request = uuid.uuid4().hex
         for _ in range(RETRIES):
             with self._connection() as connection:
@@ -152,7 +160,7 @@ class Database:
                 f"{self.folder} is open in another studio (process {connection.pid}).",
                 fix="use that one, or close it first",
             )
-        self._held, self.narrow = connection, Narrow(connection)
+        self._held, self.narrow = connection, Narrow(connection, self.patience)
         return connection
 
     def release(self) -> None:
@@ -239,13 +247,10 @@ def execute(
     reads = _reads_only(statements)
     lock = contextlib.nullcontext() if reads else _writing
     path = narrow.path() if narrow and reads and narrow.answers(statements[-1][0]) else None
-    timer = threading.Timer(timeout_seconds, cursor.interrupt) if timeout_seconds else None
-    with lock:
+    with lock, contextlib.closing(cursor), limited(cursor, timeout_seconds):
         for name, frame in frames.items():
             cursor.register(name, frame.to_arrow(compat_level=ARROW))
         try:
-            if timer:
-                timer.start()
             cursor.begin()
             result = _rows(cursor, statements, path)
             cursor.commit()
@@ -253,9 +258,7 @@ def execute(
                 narrow.written(sql for sql, _ in statements)
         except duckdb.InterruptException:
             cursor.rollback()
-            raise CorpusError(
-                f"The query took longer than {timeout_seconds:g} s and was stopped.", fix="narrow the filter"
-            ) from None
+            raise
         except BaseException as error:
             with contextlib.suppress(duckdb.Error):
                 cursor.rollback()
@@ -263,10 +266,6 @@ def execute(
             if disk is not None:
                 raise disk from None
             raise
-        finally:
-            if timer:
-                timer.cancel()
-            cursor.close()
     return result
 
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import duckdb
 
+from curation.errors import CorpusError
 from curation.storage.sql import check_sql
 
 TEXTS = frozenset({"messages", "rejected", "tools", "instruction", "response", "metadata", "parents", "operator"})
@@ -53,13 +55,35 @@ _STAR = re.compile(
 """Where a query means all columns without naming them: not all of them are in memory, and no error would tell."""
 
 
+@contextlib.contextmanager
+def limited(cursor: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
+    """Interrupt what the cursor does after so many seconds; null for no limit.
+
+    Raises:
+        CorpusError: it was interrupted.
+    """
+    timer = threading.Timer(seconds, cursor.interrupt) if seconds else None
+    if timer:
+        timer.start()
+    try:
+        yield
+    except duckdb.InterruptException:
+        took = f"The query took longer than {seconds:g} s" if seconds else "The query"
+        raise CorpusError(f"{took} and was stopped.", fix="narrow the filter") from None
+    finally:
+        if timer:
+            timer.cancel()
+
+
 class Narrow:
     """The short columns of a corpus in memory, beside the open database they come from."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, patience: float | None = None) -> None:
+        """Look in this database; a condition on texts may take so many seconds, null for no limit."""
         self._connection = connection
+        self._patience = patience
         self._lock = threading.Lock()
-        self._writes = 0
+        self._writes, self._opened = 0, time.monotonic_ns()
         self._changes = {"samples": 0, "marks": 0}
         self._made: dict[str, int] = {}
         self._usable = False
@@ -68,11 +92,21 @@ class Narrow:
         self._number = 0
         self._counts: tuple[int, dict[str, int]] = (0, {})
 
+    @property
+    def writes(self) -> int:
+        """How often was written since the database was opened: what was asked before may be otherwise now."""
+        return self._writes
+
     def written(self, statements: Iterable[str]) -> None:
         """Statements that write were run: what they changed is looked up again."""
         self._writes += 1
         for part in {_changed(sql) for sql in statements} & self._changes.keys():
             self._changes[part] += 1
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Changes with everything that is written; that of another opening of the same corpus is another one."""
+        return self._opened, self._writes
 
     def answers(self, sql: str) -> bool:
         """Whether to ask what is in memory first; it is brought up to date for that."""
@@ -132,7 +166,7 @@ class Narrow:
     def _look_up(self, condition: str, source: str) -> str:
         self._number += 1
         table = f"found_{self._number}"
-        with self._connection.cursor() as cursor:
+        with self._connection.cursor() as cursor, limited(cursor, self._patience):
             while len(self._kept) >= KEPT:
                 cursor.execute(f"DROP TABLE {MEMORY}.{self._kept.popitem(last=False)[1]}")
             cursor.execute(f"CREATE TABLE {MEMORY}.{table} AS SELECT {self._key} FROM {source} WHERE ({condition}\n)")

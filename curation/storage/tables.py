@@ -46,6 +46,20 @@ CREATE TABLE IF NOT EXISTS states (id VARCHAR, decision VARCHAR, reason VARCHAR,
 CREATE TABLE IF NOT EXISTS synthesis_runs (run VARCHAR, operator VARCHAR, model VARCHAR, started_at TIMESTAMP);
 CREATE TABLE IF NOT EXISTS synthesis_rejected (run VARCHAR, id VARCHAR, instruction VARCHAR, response VARCHAR,
     parents VARCHAR[], rejected_by VARCHAR, detail VARCHAR, metadata VARCHAR, added_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS questions (question VARCHAR, kind VARCHAR, "text" VARCHAR, answers VARCHAR[], who VARCHAR,
+    made_at TIMESTAMP);
+CREATE TABLE IF NOT EXISTS annotations ("number" BIGINT, act VARCHAR, question VARCHAR, id VARCHAR, answer VARCHAR,
+    who VARCHAR, settles BOOLEAN, made_at TIMESTAMP);
+CREATE VIEW IF NOT EXISTS answers AS
+    SELECT question, id, who, answer, made_at FROM annotations WHERE NOT settles
+    QUALIFY row_number() OVER (PARTITION BY question, id, who ORDER BY "number" DESC) = 1 AND answer IS NOT NULL;
+CREATE VIEW IF NOT EXISTS labels AS
+    WITH settled AS (
+        SELECT question, id, answer FROM annotations WHERE settles
+        QUALIFY row_number() OVER (PARTITION BY question, id ORDER BY "number" DESC) = 1 AND answer IS NOT NULL)
+    SELECT question, id, answer FROM settled UNION ALL
+    SELECT question, id, any_value(answer) FROM answers ANTI JOIN settled USING (question, id)
+    GROUP BY question, id HAVING count(DISTINCT answer) = 1;
 """
 
 KNOWN_IDS = """
@@ -108,7 +122,7 @@ def views(score_columns: Iterable[str]) -> list[str]:
 
 def upgraded(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """The connection, with the tables of a corpus that an earlier version made brought up to date."""
-    if _has(connection, "states") or not _has(connection, "samples"):
+    if _has(connection, "annotations") or not _has(connection, "samples"):
         return connection
     connection.begin()  # all of it or nothing: the next to open the corpus tries again
     connection.execute("ALTER TABLE samples ADD COLUMN IF NOT EXISTS root VARCHAR")

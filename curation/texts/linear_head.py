@@ -165,10 +165,10 @@ def _curve(scores: np.ndarray, labels: np.ndarray, calibration: Calibration) -> 
 
         fitted = IsotonicRegression(y_min=0, y_max=1).fit(scores, labels)
         return np.asarray(fitted.X_thresholds_, np.float64), np.asarray(fitted.y_thresholds_, np.float64)
-    return np.empty(0), _sigmoid(scores, labels)
+    return np.empty(0), platt(scores, labels)
 
 
-def _sigmoid(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def platt(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Slope and offset of Platt's sigmoid, with his targets (Platt 1999, section 2.2), by Newton's method.
 
     The slope is never negative: scores that tell nothing, or the wrong thing, give every sample the share of positives.

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curation.errors import WinnowError
+    from studio.languages.telling import Telling
 
 HERE = Path(__file__).parent
 LANGUAGES = {"en": "English", "zh": "中文"}
@@ -34,6 +38,28 @@ def tn(one: str, many: str, n: int, /, **values: Any) -> str:
 def mark(text: str) -> str:
     """A text that `t` is given later, where it is shown: so that it is found for the catalogues."""
     return text
+
+
+def told(error: WinnowError) -> tuple[str, str]:
+    """What failed and what to do about it, in the reader's language where it has a translation."""
+    return told_text(error.message), told_text(error.fix)
+
+
+def told_text(text: str) -> str:
+    """A text made below the pages, with its values in it, in the reader's language; else as it is.
+
+    Such texts are errors, the progress of jobs, advice and verdicts. What is a template in a catalogue has numbered
+    holes: `No embedding {0} in {1}.`
+    """
+    code = language()
+    return text if code == "en" or not text else _telling(code).told(text)
+
+
+@lru_cache
+def _telling(code: str) -> Telling:
+    from studio.languages.telling import Telling
+
+    return Telling.of(catalogue(code))
 
 
 def language() -> str:

@@ -10,33 +10,35 @@ import streamlit as st
 
 from curation.errors import WinnowError
 from studio import forms
+from studio.languages import mark, t, tn, told
 from studio.pages.runs import run_folders
+from studio.running import live
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
     from training.serving.serving import Place
 
-SIDES = {"base": "Base", "trained": "Trained"}
-KINDS = {"merged": "Merged weights", "adapter": "Adapter", "gguf": "GGUF"}
+SIDES = {"base": mark("Base"), "trained": mark("Trained")}
+KINDS = {"merged": mark("Merged weights"), "adapter": mark("Adapter"), "gguf": mark("GGUF")}
 
 
 def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
-    st.title("Chat")
-    st.caption("Ask a trained model and its base the same question, and take the model with you.")
+    st.title(t("Chat"))
+    st.caption(t("Ask a trained model and its base the same question, and take the model with you."))
     finished = _finished(corpus)
     if not finished:
         forms.empty_state(
-            "Answers appear here",
-            "A finished run answers here beside its base, and there is none yet: train a mix on the Train page.",
+            t("Answers appear here"),
+            t("A finished run answers here beside its base, and there is none yet: train a mix on the Train page."),
             "train",
         )
         return
     asked = st.query_params.get("run")
     names = [folder.name for folder in finished]
     run = st.selectbox(
-        "Run",
+        t("Training run"),
         finished,
         index=names.index(asked) if asked in names else 0,
         format_func=lambda p: p.name,
@@ -44,7 +46,7 @@ def page() -> None:
         width=480,
     )
     st.query_params["run"] = run.name
-    conversation, export = st.tabs(["Conversation", "Take it with you"])
+    conversation, export = st.tabs([t("Conversation"), t("Take it with you")])
     with conversation:
         _conversation(corpus, run)
     with export:
@@ -74,40 +76,60 @@ def _conversation(corpus: Corpus, run: Path) -> None:
     places = served(run)
     if places is None:
         st.caption(
-            "Nobody serves this run. The models are opened in a process of their own, which stays until you stop it."
+            t("Nobody serves this run. The models are opened in a process of their own, which stays until you stop it.")
         )
-    with st.expander("The server", expanded=places is None):
-        forms.command_box(corpus, ["serve-model", str(run)], key="serve", label="Serve")
-        if places is None:
-            st.button("Look again", icon=":material/refresh:", key="chat_again", help="Once the server answers")
-        else:
-            st.caption(
-                f"Other programs can ask at {forms.plain(places['trained'].address)} for the models "
-                f"{forms.plain(places['trained'].model)} and {forms.plain(places['base'].model)}."
-            )
     if places is None:
+        forms.command_box(corpus, ["serve-model", str(run)], key="serve", label=t("Serve"))
+        _wait(corpus, run)
         return
+    with st.expander(t("The server")):
+        forms.command_box(corpus, ["serve-model", str(run)], key="serve", label=t("Serve"), primary=False)
+        address = t(
+            "Other programs can ask at {address} for the models {trained} and {base}.",
+            address=places["trained"].address,
+            trained=places["trained"].model,
+            base=places["base"].model,
+        )
+        st.caption(forms.plain(address))
     settings = _settings()
     turns: list[dict[str, Any]] = st.session_state.setdefault(f"chat-{run}", [])
     for turn in turns:
         _turn(turn)
-    if turns and st.button("New conversation", icon=":material/restart_alt:", key="chat_new"):
+    if turns and st.button(t("New conversation"), icon=":material/restart_alt:", key="chat_new"):
         turns.clear()
         st.rerun()
-    question = st.chat_input("Ask both models", key="chat_question")
+    question = st.chat_input(t("Ask both models"), key="chat_question")
     if question:
-        with st.spinner("Both models are writing…"):
+        with st.spinner(t("Both models are writing…")):
             turns.append({"question": question, **_answers(places, turns, question, settings)})
         st.rerun()
+
+
+def _wait(corpus: Corpus, run: Path) -> None:
+    """Where a server is starting the page looks for it by itself, else when somebody asks."""
+    starting = any(job.argv[:2] == ["serve-model", str(run)] for job in live(corpus.path))
+    if starting:
+        st.fragment(_until_served, run_every=2)(run)
+    else:
+        st.button(t("Look again"), icon=":material/refresh:", key="chat_again", help=t("Once the server answers"))
+
+
+def _until_served(run: Path) -> None:
+    """Looks every two seconds whether somebody serves the run by now."""
+    from training.serving.serving import served
+
+    if served(run) is not None:
+        st.rerun()
+    st.caption(t("The conversation begins here once the server answers."))
 
 
 def _settings() -> dict[str, Any]:
     first, second, third = st.columns(3)
     temperature = first.slider(
-        "Temperature", 0.0, 1.5, 0.0, 0.1, key="chat_temperature", help="0 takes the likeliest token each time."
+        t("Temperature"), 0.0, 1.5, 0.0, 0.1, key="chat_temperature", help=t("0 takes the likeliest token each time.")
     )
-    most = second.number_input("Longest answer (tokens)", 8, 4096, 256, key="chat_tokens")
-    seed = third.number_input("Seed", 0, None, 0, key="chat_seed", help="Equal seeds give equal answers.")
+    most = second.number_input(t("Longest answer (tokens)"), 8, 4096, 256, key="chat_tokens")
+    seed = third.number_input(t("Seed"), 0, None, 0, key="chat_seed", help=t("Equal seeds give equal answers."))
     return {"temperature": float(temperature), "most_tokens": int(most), "seed": int(seed)}
 
 
@@ -125,7 +147,7 @@ def _answers(
         try:
             return ask(places[side], [*messages, {"role": "user", "content": question}], **settings)
         except WinnowError as error:
-            return {"error": error.message, "fix": error.fix}
+            return {"error": error}
 
     # Without vLLM one process writes one answer at a time: the seconds of the second are not to count the first's.
     with ThreadPoolExecutor(len(SIDES) if places["base"].key else 1) as both:
@@ -138,17 +160,21 @@ def _turn(turn: dict[str, Any]) -> None:
     for cell, (side, title) in zip(st.columns(2), SIDES.items(), strict=True):
         said = turn[side]
         with cell, st.container(border=True):
-            st.markdown(f"**{title}**")
+            st.markdown(f"**{t(title)}**")
             if "error" in said:
-                st.error(forms.plain(said["error"]), icon=":material/error:")
-                st.caption(forms.plain(said["fix"]))
+                message, fix = told(said["error"])
+                st.error(forms.plain(message), icon=":material/error:")
+                st.caption(forms.plain(fix))
                 continue
             if said["answer"]:
                 st.text(said["answer"])
             else:
-                st.caption("It ended its turn without a word.")
-            cut = ", cut at the longest length" if said["finish_reason"] == "length" else ""
-            st.caption(f"{said['tokens']} tokens in {forms.duration(said['seconds'])}{cut}")
+                st.caption(t("It ended its turn without a word."))
+            took = forms.duration(said["seconds"])
+            if said["finish_reason"] == "length":
+                st.caption(t("{n:,} tokens in {duration}, cut at the longest length", n=said["tokens"], duration=took))
+            else:
+                st.caption(tn("{n} token in {duration}", "{n:,} tokens in {duration}", said["tokens"], duration=took))
 
 
 def _export(corpus: Corpus, run: Path) -> None:
@@ -156,22 +182,22 @@ def _export(corpus: Corpus, run: Path) -> None:
     with form:
         adapter = (run / "final" / "adapter_config.json").is_file()
         kind = st.segmented_control(
-            "What to write",
+            t("What to write"),
             [name for name in KINDS if adapter or name != "adapter"],
-            format_func=lambda name: KINDS[name],
+            format_func=lambda name: t(KINDS[name]),
             default="merged",
             required=True,
             key="export_kind",
-            help="Weights that load alone, small matrices that need their base, or a file for llama.cpp.",
+            help=t("Weights that load alone, small matrices that need their base, or a file for llama.cpp."),
         )
         base = st.text_input(
-            "The base model's name elsewhere", placeholder="its name on the hub", key="export_base"
+            t("The base model's name elsewhere"), placeholder=t("its name on the hub"), key="export_base"
         ).strip()
         push = st.text_input(
-            "Upload to the hub as",
+            t("Upload to the hub as"),
             placeholder="OWNER/NAME",
             key="export_push",
-            help="Private. The token is read from the environment variable HF_TOKEN of the studio.",
+            help=t("Private. The token is read from the environment variable HF_TOKEN of the studio."),
         ).strip()
     with command:
         kind = kind or "merged"
@@ -179,4 +205,4 @@ def _export(corpus: Corpus, run: Path) -> None:
         argv = ["export-model", str(run), str(folder), "--as", kind]
         argv += ["--base", base] if base else []
         argv += ["--push", push] if push else []
-        forms.command_box(corpus, argv, key="export_model", label="Export")
+        forms.command_box(corpus, argv, key="export_model", label=t("Export"))

@@ -13,8 +13,9 @@ from curation.operators import build
 from curation.storage.sql import literal, working
 from curation.vectors import embeddings
 from studio import forms
+from studio.commands.performing import pairs
+from studio.languages import t, tn, told
 from studio.pages import hybrid_form
-from studio.performing import pairs
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
@@ -89,19 +90,24 @@ def filled(kind: str, operator: type[Scorer] | type[Selector], options: Sequence
     try:
         return Filled(build(kind, (operator,), operator.name, values), missing)
     except WinnowError as error:
-        return Filled(None, missing, None if missing else error.message)
+        return Filled(None, missing, None if missing else told(error)[0])
 
 
 def waits_for(corpus: Corpus, form: Filled) -> str | None:
     """Shows which columns the operator reads, and says why it can't run yet; null where it can."""
     if form.missing:
         _reads(corpus, form)
-        return f"Fill in {', '.join(form.missing)} first."
+        return t("Fill in {names} first.", names=", ".join(form.missing))
     if form.operator is None:
         return form.problem
     absent = _reads(corpus, form)
     if absent:
-        return f"It reads {' and '.join(absent)}: {'a column' if len(absent) == 1 else 'columns'} that no scorer wrote."
+        return tn(
+            "It reads {names}: a column that no scorer wrote.",
+            "It reads {names}: columns that no scorer wrote.",
+            len(absent),
+            names=", ".join(absent),
+        )
     return _target_problem(corpus, getattr(form.operator, "target_where", None))
 
 
@@ -117,12 +123,20 @@ def _reads(corpus: Corpus, form: Filled) -> list[str]:
     own = OWN_COLUMNS if getattr(form.operator, "tags", None) != "tags" else set(OWN_COLUMNS) - {"tags"}
     shown = [f"`{name}`" for name in needs if name not in own]
     if shown:
-        st.caption(f"Reads the score {'columns' if len(shown) > 1 else 'column'} {', '.join(shown)}.")
+        st.caption(
+            tn(
+                "Reads the score column {names}.",
+                "Reads the score columns {names}.",
+                len(shown),
+                names=", ".join(shown),
+            )
+        )
     for name in absent:
         error = unscored_column(corpus, name)
         with st.container(border=True):
-            st.caption(forms.plain(error.message))
-            st.code(error.fix, language="bash" if error.fix.startswith("winnow") else None, wrap_lines=True)
+            message, fix = told(error)
+            st.caption(forms.plain(message))
+            st.code(fix, language=None, wrap_lines=True)
     return absent
 
 
@@ -132,8 +146,14 @@ def _target_problem(corpus: Corpus, where: str | None) -> str | None:
     try:
         targets = corpus.count(working(where))
     except WinnowError as error:
-        return error.message
+        return told(error)[0]
     if not targets:
-        return f"No sample meets the target {where}."
-    st.caption(f"{targets:,} target samples; they are not chosen themselves.")
+        return t("No sample meets the target {where}.", where=where)
+    st.caption(
+        tn(
+            "{n} target sample; it is not chosen itself.",
+            "{n:,} target samples; they are not chosen themselves.",
+            targets,
+        )
+    )
     return None

@@ -5,26 +5,25 @@ from __future__ import annotations
 import streamlit as st
 
 from studio import forms
+from studio.languages import mark, t
+from studio.pages import views
 
-VIEWS = {"duplicates": "Duplicates", "leaks": "Leaks", "normalize": "Normalize", "teach": "Teach a classifier"}
+VIEWS = {
+    "duplicates": mark("Duplicates"),
+    "leaks": mark("Leaks"),
+    "normalize": mark("Normalize"),
+    "teach": mark("Teach a classifier"),
+}
 
 
 def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
-    st.title("Clean")
-    st.caption("Find what should not be trained on, look at it, and drop or rewrite it. Nothing is deleted.")
-    asked = st.query_params.get("view")
-    if asked in VIEWS:
-        st.session_state["clean_view"] = asked
-        del st.query_params["view"]
-    st.session_state.setdefault("clean_view", "duplicates")
-    view = st.segmented_control(
-        "View", list(VIEWS), format_func=VIEWS.__getitem__, required=True, key="clean_view",
-        label_visibility="collapsed",
-    )  # fmt: skip
+    st.title(t("Clean"))
+    st.caption(t("Find what should not be trained on, look at it, and drop or rewrite it. Nothing is deleted."))
+    view = views.chosen("clean", VIEWS, first="duplicates")
     if not corpus.count():
-        forms.empty_state("Findings appear here", "The corpus has no samples yet.", "ingest")
+        forms.empty_state(t("Findings appear here"), t("The corpus has no samples yet."), "ingest")
     elif view == "duplicates":
         from studio.pages import duplicates
 

@@ -9,16 +9,17 @@ import streamlit as st
 
 from curation.errors import WinnowError
 from studio import forms, jobs
-from studio.comparing_runs import data_rows
-from studio.mix_searching import FOLDER
+from studio.commands.comparing_runs import data_rows
+from studio.commands.mix_searching import FOLDER
+from studio.languages import mark, t, tn, told_text
 from studio.pages import bad_cases, compared_answers, compared_curves, mix_search
-from studio.pages.runs import run_folders
+from studio.pages.runs import STATES, run_folders
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
     from training.comparing_runs import RunComparison
 
-VIEWS = {"runs": "Runs side by side", "cases": "Bad cases", "search": "Mix search"}
+VIEWS = {"runs": mark("Runs side by side"), "cases": mark("Bad cases"), "search": mark("Mix search")}
 MOST = 8
 """Runs that are compared at once: as many as there are colours."""
 READ = ("config.json", "data.json", "events.jsonl", "status.json", "answers.jsonl", "answer_scores.jsonl",
@@ -30,25 +31,50 @@ READ_OF_MIX = ("train.jsonl", "random.jsonl", "eval.jsonl", "manifest.json")
 def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
-    st.title("Compare runs")
-    st.caption("See which run is better and where, what it still answers badly, and which data would help.")
+    st.title(t("Compare runs"))
+    st.caption(t("See which run is better and where, what it still answers badly, and which data would help."))
     folders = own_first(run_folders(corpus))
-    view = st.segmented_control(
-        "View", list(VIEWS), format_func=lambda v: VIEWS[v], default="runs", required=True, key="runs_view",
-        label_visibility="collapsed",
-    )  # fmt: skip
+    view = _view()
     if view == "search":
         mix_search.section(corpus)
     elif not folders:
         forms.empty_state(
-            "Comparisons appear here",
-            "Training runs are compared here, and there is none yet: train a mix on the Train page.",
+            t("Comparisons appear here"),
+            t("Training runs are compared here, and there is none yet: train a mix on the Train page."),
             "train",
         )
     elif view == "cases":
         bad_cases.section(corpus, folders)
+    elif len(folders) == 1:
+        forms.empty_state(
+            t("One run cannot be compared"),
+            t(
+                "There is one run so far, {run}. Train a second one on the Train page, on another mix or with other "
+                "settings, and both appear here side by side.",
+                run=folders[0].name,
+            ),
+            "train",
+        )
     else:
         _runs(corpus, folders)
+
+
+def _view() -> str:
+    """Which part is shown; it stands in the address, so that it can be shared."""
+    asked = st.query_params.get("view")
+    if "runs_view" not in st.session_state:
+        st.session_state["runs_view"] = asked if asked in VIEWS else "runs"
+    view = st.segmented_control(
+        t("View"),
+        list(VIEWS),
+        format_func=lambda v: t(VIEWS[v]),
+        required=True,
+        key="runs_view",
+        label_visibility="collapsed",
+    )
+    if view != (asked or "runs"):
+        st.query_params["view"] = str(view)
+    return str(view)
 
 
 def own_first(folders: list[Path]) -> list[Path]:
@@ -64,20 +90,27 @@ def own_first(folders: list[Path]) -> list[Path]:
 
 def _runs(corpus: Corpus, folders: list[Path]) -> None:
     chosen_cell, against_cell = st.columns([4, 1])
+    asked = [folder for folder in folders if folder.name == st.query_params.get("run")]
+    default = [*asked, *(folder for folder in folders if folder not in asked)][:3]
     chosen = chosen_cell.multiselect(
-        "Runs",
+        t("Runs"),
         folders,
-        default=folders[:3],
+        default=default,
         format_func=lambda p: p.name,
         max_selections=MOST,
-        key=f"compared_{len(folders)}_{folders[0].name}",
+        key=f"compared_{len(folders)}_{default[0].name}",
+        placeholder=t("Choose runs"),
     )
     if len(chosen) < 2:
-        st.caption("Choose two runs or more.")
+        st.caption(t("Choose two runs or more."))
         return
     sides = ["base", *(folder.name for folder in chosen)]
     against = against_cell.selectbox(
-        "Against", sides, key=f"against_{'|'.join(sides)}", help="What the table of rises and falls compares with."
+        t("Against"),
+        sides,
+        format_func=lambda side: t("base") if side == "base" else side,
+        key=f"against_{'|'.join(sides)}",
+        help=t("What the table of rises and falls compares with."),
     )
     try:
         compared = _compared(tuple(map(str, chosen)), against, _state(chosen))
@@ -86,9 +119,9 @@ def _runs(corpus: Corpus, folders: list[Path]) -> None:
         return
     _table(compared)
     words = ["compare-runs", *map(str, chosen), *(["--against", against] if against != "base" else [])]
-    st.code(jobs.command_line(words), language="bash", wrap_lines=True)
+    st.code(jobs.command_line(words), language=None, wrap_lines=True)
     for note in compared.notes:
-        st.caption(forms.plain(note))
+        st.caption(forms.plain(t("{sentence}.", sentence=told_text(note))))
     compared_curves.section(compared)
     compared_answers.seesaw_section(compared)
     _settings(compared)
@@ -107,9 +140,14 @@ def _state(folders: list[Path]) -> str:
     return repr([stamps, [status(folder).state for folder in folders]])
 
 
-@st.cache_data(show_spinner="Reading the runs", max_entries=16)
 def _compared(runs: tuple[str, ...], against: str, state: str) -> RunComparison:
     """Read once for a state of the folders: the page is drawn anew at every click."""
+    with st.spinner(t("Reading the runs")):
+        return _read(runs, against, state)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _read(runs: tuple[str, ...], against: str, state: str) -> RunComparison:
     from training.comparing_runs import compare_runs
 
     return compare_runs(runs, against=against)
@@ -121,7 +159,7 @@ def _table(compared: RunComparison) -> None:
     rows = [
         {
             "run": side.name,
-            "state": side.state,
+            "state": t(STATES.get(side.state, side.state)),
             "steps": side.steps,
             "rows": side.rows,
             "tokens": side.tokens,
@@ -138,30 +176,38 @@ def _table(compared: RunComparison) -> None:
         hide_index=True,
         height="content",
         column_config={
-            "run": st.column_config.TextColumn("Run", width="medium"),
-            "state": "State",
-            "steps": number("Steps", format="localized"),
-            "rows": number("Rows", format="localized"),
-            "tokens": number("Tokens", format="localized", help="Once through."),
-            "seconds": number("Seconds", format="%.1f", help="In training steps, over all resumptions."),
-            "train": number("Training loss", format="%.4f", help="The last one, nats per token."),
-            "before": number("Held out before", format="%.4f"),
-            "after": number("Held out after", format="%.4f", help="The last one, nats per answer token."),
+            "run": st.column_config.TextColumn(t("Training run"), width="medium"),
+            "state": t("State"),
+            "steps": number(t("Steps"), format="localized"),
+            "rows": number(t("Rows"), format="localized"),
+            "tokens": number(t("Tokens"), format="localized", help=t("Once through.")),
+            "seconds": number(t("Seconds"), format="%.1f", help=t("In training steps, over all resumptions.")),
+            "train": number(t("Training loss"), format="%.4f", help=t("The last one, nats per token.")),
+            "before": number(t("Held out before"), format="%.4f"),
+            "after": number(t("Held out after"), format="%.4f", help=t("The last one, nats per answer token.")),
         },
         placeholder="–",
-        alt="The runs, with their losses before and after",
+        alt=t("The runs, with their losses before and after"),
     )
 
 
 def _settings(compared: RunComparison) -> None:
     import polars as pl
 
-    st.subheader("Settings that differ")
+    st.subheader(t("Settings that differ"))
     if not compared.settings:
-        st.caption("None: all settings are the same.")
+        st.caption(t("None: all settings are the same."))
         return
-    rows = [{"Setting": s.name, **{run: _shown(value) for run, value in s.values.items()}} for s in compared.settings]
-    st.dataframe(pl.DataFrame(rows), hide_index=True, height="content", placeholder="–", alt="Settings of each run")
+    first = t("Setting")
+    rows = [{first: s.name, **{run: _shown(value) for run, value in s.values.items()}} for s in compared.settings]
+    st.dataframe(
+        pl.DataFrame(rows, infer_schema_length=None),
+        hide_index=True,
+        height="content",
+        placeholder="–",
+        column_config={first: st.column_config.TextColumn(first, pinned=True)},
+        alt=t("Settings of each run"),
+    )
 
 
 def _shown(value: Any) -> str | None:
@@ -177,24 +223,37 @@ def _data(compared: RunComparison) -> None:
 
     import polars as pl
 
-    st.subheader("Data that differ")
-    told = asdict(compared)
+    st.subheader(t("Data that differ"))
+    rows = data_rows(asdict(compared))
     st.dataframe(
-        pl.DataFrame(data_rows(told), infer_schema_length=None),
+        pl.DataFrame(rows, infer_schema_length=None),
         hide_index=True,
         height="content",
         placeholder="–",
         column_config={
-            "run": st.column_config.TextColumn("Run", pinned=True),
-            "rows": st.column_config.NumberColumn("Rows", format="localized"),
-            "only here": st.column_config.NumberColumn("Only here", format="localized"),
-            "by source": st.column_config.TextColumn("By source", width="large"),
+            "run": st.column_config.TextColumn(t("Training run"), pinned=True),
+            "rows": st.column_config.NumberColumn(t("Rows"), format="localized"),
+            "only here": st.column_config.NumberColumn(t("Only here"), format="localized"),
+            "by source": st.column_config.TextColumn(t("By source"), width="large"),
+            **{
+                name: st.column_config.NumberColumn(t("Also in {run}", run=name.removeprefix("also in ")))
+                for row in rows[:1]
+                for name in row
+                if name.startswith("also in ")
+            },
         },
-        alt="Rows of each run, those that only it has, and those it shares with each other",
+        alt=t("Rows of each run, those that only it has, and those it shares with each other"),
     )
     for side in compared.data:
         if side.only_here:
             counted = ", ".join(f"{source} {n:,}" for source, n in side.only_by_source.items())
-            with st.expander(forms.plain(f"Only in {side.run}: {side.only_here:,} rows ({counted})")):
-                rows = [{"Source": row["source"], "Question": row["question"]} for row in side.examples]
-                st.dataframe(pl.DataFrame(rows), hide_index=True, alt=f"Some rows that only {side.run} has")
+            title = tn(
+                "Only in {run}: {n} row ({counted})",
+                "Only in {run}: {n:,} rows ({counted})",
+                side.only_here,
+                run=side.run,
+                counted=counted,
+            )
+            with st.expander(forms.plain(title)):
+                shown = [{t("Source"): row["source"], t("Question"): row["question"]} for row in side.examples]
+                st.dataframe(pl.DataFrame(shown), hide_index=True, alt=t("Some rows that only {run} has", run=side.run))

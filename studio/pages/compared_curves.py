@@ -7,34 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from studio.pages.diversity_charts import COLOURS
+from studio import plots
+from studio.languages import mark, t
 from studio.pages.run_charts import IN_NATS
+from studio.pages.run_colours import by_name
 from studio.pages.run_points import thinned
 
 if TYPE_CHECKING:
     from training.comparing_runs import Point, RunComparison
 
-OVER = {"step": "steps", "tokens": "tokens", "seconds": "seconds"}
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
-"""So that colour is never alone."""
+OVER = {"step": mark("steps"), "tokens": mark("tokens"), "seconds": mark("seconds")}
 
 
 def section(compared: RunComparison) -> None:
     """The part of the page with the curves."""
-    st.subheader("Curves")
+    st.subheader(t("Curves"))
     over_cell, smooth_cell, _ = st.columns([2, 2, 3], vertical_alignment="bottom")
     over = over_cell.segmented_control(
-        "Over", list(OVER), format_func=lambda o: OVER[o], default="step", required=True, key="curves_over"
+        t("Over"), list(OVER), format_func=lambda o: t(OVER[o]), default="step", required=True, key="curves_over"
     )
-    window = smooth_cell.slider("Mean of training losses", 1, 50, 5, key="curves_window", help="Steps in each mean.")
+    window = smooth_cell.slider(
+        t("Mean of training losses"), 1, 50, 5, key="curves_window", help=t("Steps in each mean.")
+    )
     names = [side.name for side in compared.runs]
-    title = "nats per token" if all(side.method in IN_NATS for side in compared.runs) else "loss of the method"
+    in_nats = all(side.method in IN_NATS for side in compared.runs)
+    title = t("nats per token") if in_nats else t("loss of the method")
     left, right = st.columns(2, gap="large")
     with left:
-        st.markdown("**Training loss**")
+        st.markdown(f"**{t('Training loss')}**")
         _training(compared.curves, names, over or "step", window, title)
     with right:
-        st.markdown("**Held-out loss by source**")
+        st.markdown(f"**{t('Held-out loss by source')}**")
         _held_out(compared.curves, names, over or "step")
 
 
@@ -42,21 +45,37 @@ def _training(curves: Sequence[Point], names: list[str], over: str, window: int,
     of_runs = ([p for p in curves if p.run == name and p.source is None] for name in names)
     rows = [row for points in of_runs for row in smoothed(points, window)]
     if not rows:
-        st.caption("No run has made a step yet.")
+        st.caption(t("No run has made a step yet."))
         return
     chart = _lines(rows, names, over, title, points=False).properties(height=_height(300, names))
-    st.altair_chart(chart, alt=f"Training loss of {len(names)} runs over {OVER[over]}")
+    plots.draw(
+        chart,
+        lambda: _frame(rows),
+        name="training-loss-of-runs",
+        alt=t("Training loss of {n} runs over {over}", n=len(names), over=t(OVER[over])),
+    )
 
 
 def _held_out(curves: Sequence[Point], names: list[str], over: str) -> None:
     sources = sorted({p.source for p in curves if p.source is not None}, key=lambda s: (s != "all", s))
     if not sources:
-        st.caption("The mixes have no held-out rows, or they are not measured yet.")
+        st.caption(t("The mixes have no held-out rows, or they are not measured yet."))
         return
-    shown = st.selectbox("Source", sources, key=f"curves_source_{len(sources)}", label_visibility="collapsed")
+    shown = st.selectbox(
+        t("Source"),
+        sources,
+        format_func=lambda source: t("all sources") if source == "all" else source,
+        key=f"curves_source_{len(sources)}",
+        label_visibility="collapsed",
+    )
     rows = [_row(p, p.loss) for p in curves if p.source == shown]
-    chart = _lines(rows, names, over, "nats per token", points=True).properties(height=_height(252, names))
-    st.altair_chart(chart, alt=f"Held-out loss of {len(names)} runs on {shown} over {OVER[over]}")
+    chart = _lines(rows, names, over, t("nats per token"), points=True).properties(height=_height(252, names))
+    plots.draw(
+        chart,
+        lambda: _frame(rows),
+        name="held-out-loss-of-runs",
+        alt=t("Held-out loss of {n} runs on {source} over {over}", n=len(names), source=shown, over=t(OVER[over])),
+    )
 
 
 def _height(plot: int, names: list[str]) -> int:
@@ -77,27 +96,28 @@ def _row(point: Point, loss: float) -> dict[str, Any]:
     return {"run": point.run, "step": point.step, "tokens": point.tokens, "seconds": point.seconds, "loss": loss}
 
 
-def _lines(rows: list[dict[str, Any]], names: list[str], over: str, title: str, *, points: bool) -> Any:
-    import altair as alt
+def _frame(rows: list[dict[str, Any]]) -> Any:
     import polars as pl
 
-    colours = alt.Scale(domain=names, range=[COLOURS[i % len(COLOURS)] for i in range(len(names))])
-    dashes = alt.Scale(domain=names, range=[DASHES[i % len(DASHES)] for i in range(len(names))])
-    columns = 3 if max(map(len, names)) < 16 else 1
-    legend = alt.Legend(orient="bottom", columns=columns, labelLimit=400, symbolType="stroke", symbolStrokeWidth=2)
-    return (
-        alt.Chart(pl.DataFrame(rows))
-        .mark_line(strokeWidth=1.8, point=points)
-        .encode(
-            x=alt.X(f"{over}:Q", title=OVER[over], axis=alt.Axis(format="~s", tickMinStep=1)),
-            y=alt.Y("loss:Q", title=title, axis=alt.Axis(format=".3~f"), scale=alt.Scale(zero=False)),
-            color=alt.Color("run:N", title=None, scale=colours, legend=legend),
-            strokeDash=alt.StrokeDash("run:N", title=None, scale=dashes, legend=legend),
-            tooltip=[
-                "run",
-                alt.Tooltip("step:Q", format=","),
-                alt.Tooltip("tokens:Q", format=","),
-                alt.Tooltip("loss:Q", format=".4f"),
-            ],
-        )
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _lines(rows: list[dict[str, Any]], names: list[str], over: str, title: str, *, points: bool) -> Any:
+    import altair as alt
+
+    short = max(map(len, names)) < 16
+    colour, dash = by_name("run", names, columns=3 if short else 1, limit=400)
+    tooltip = [
+        alt.Tooltip("run:N", title=t("run")),
+        alt.Tooltip("step:Q", title=t("Step"), format=","),
+        alt.Tooltip("tokens:Q", title=t("tokens"), format=","),
+        alt.Tooltip("seconds:Q", title=t("seconds"), format=",.1f"),
+        alt.Tooltip("loss:Q", title=t("loss"), format=".4f"),
+    ]
+    base = alt.Chart(_frame(rows)).encode(
+        x=alt.X(f"{over}:Q", title=t(OVER[over]), axis=alt.Axis(format="~s", tickMinStep=1)),
+        y=alt.Y("loss:Q", title=title, axis=alt.Axis(format=".3~f"), scale=alt.Scale(zero=False)),
+        tooltip=tooltip,
     )
+    line = base.mark_line(strokeWidth=1.8, point=points).encode(color=colour, strokeDash=dash)
+    return alt.layer(line, base.mark_point(size=60, opacity=0))

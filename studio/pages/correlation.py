@@ -9,6 +9,8 @@ import numpy as np
 import streamlit as st
 
 from curation.storage.sql import condition, quoted, working
+from studio import plots
+from studio.languages import t
 from studio.pages.corpus_state import corpus_state
 from studio.pages.distribution import numeric_scores
 
@@ -23,32 +25,48 @@ COLUMNS = 10
 """Scores that are shown at first: the main ones of the latest scorers."""
 
 
-@st.fragment
 def section(corpus: Corpus, where: str | None) -> None:
-    """The part of the page that shows which scores measure the same; a fragment, drawn alone."""
+    """The part of the page that shows which scores measure the same."""
     columns = numeric_scores(corpus)
     if len(columns) < 2:
         return
-    st.subheader("Correlation")
+    st.subheader(t("Correlation"))
     chosen = st.multiselect(
-        "Scores to correlate",
+        t("Scores to correlate"),
         columns,
         default=main_columns(corpus, columns),
         key=f"correlated_{len(columns)}",
         persist_state="session",
     )
     if len(chosen) < 2:
-        st.caption("Choose two scores or more.")
+        st.caption(t("Choose two scores or more."))
         return
     pairs, samples = _measured(corpus_state(corpus), tuple(chosen), where, corpus)
     if pairs["rho"].null_count() == pairs.height:
-        st.caption("No two of these scores vary among the same samples.")
+        st.caption(t("No two of these scores vary among the same samples."))
         return
-    st.altair_chart(heat_map(pairs, chosen), alt="Spearman's rank correlation of every pair of the chosen scores")
-    st.caption(
-        f"Spearman's rank correlation over {samples:,} samples: near 1 two scores order samples alike, near -1 "
-        "the other way round. An empty cell: a score is the same everywhere, or no sample has both."
+    plots.draw(
+        heat_map(pairs, chosen),
+        pairs,
+        name="correlation",
+        alt=t("Spearman's rank correlation of every pair of the chosen scores"),
     )
+    st.caption(
+        t(
+            "Spearman's rank correlation over {samples:,} samples: near 1 two scores order samples alike, near -1 "
+            "the other way round. An empty cell: a score is the same everywhere, or no sample has both.",
+            samples=samples,
+        )
+    )
+
+
+def of_pair(corpus: Corpus, a: str, b: str, where: str | None) -> tuple[float | None, int]:
+    """Spearman's rank correlation of two scores (null where it is not defined), and the samples that have both."""
+    if a == b:
+        return None, 0
+    pairs, _ = _measured(corpus_state(corpus), (a, b), where, corpus)
+    rho, samples = pairs.filter(a=a, b=b).select("rho", "samples").row(0)
+    return rho, samples
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -116,7 +134,12 @@ def heat_map(pairs: pl.DataFrame, columns: list[str]) -> Any:
     base = alt.Chart(pairs.drop_nulls("rho")).encode(
         x=alt.X("b:N", sort=columns, title=None, axis=axis, scale=alt.Scale(domain=columns)),
         y=alt.Y("a:N", sort=columns, title=None, axis=alt.Axis(labelLimit=200), scale=alt.Scale(domain=columns)),
-        tooltip=["a", "b", alt.Tooltip("rho:Q", format=".3f"), alt.Tooltip("samples:Q", format=",")],
+        tooltip=[
+            alt.Tooltip("a:N", title=t("score")),
+            alt.Tooltip("b:N", title=t("other score")),
+            alt.Tooltip("rho:Q", title=t("correlation"), format=".3f"),
+            alt.Tooltip("samples:Q", title=t("samples"), format=","),
+        ],
     )
     scale = alt.Scale(domain=[-1, 0, 1], range=["#D9652B", "#F4F4F7", "#4F46E5"], interpolate="rgb")
     cells = base.mark_rect(cornerRadius=3, stroke=None).encode(color=alt.Color("rho:Q", scale=scale, legend=None))

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from studio import forms
-from studio.comparisons import label, measured_on
-from studio.printing import shown
+from studio import forms, plots
+from studio.commands.printing import shown
+from studio.comparisons import POOL
+from studio.comparisons import label as label
+from studio.languages import mark, t, tn, told_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,33 +27,70 @@ COLOURS = ("#4F46E5", "#0D9488", "#D9652B", "#C83A74", "#5F8C1A", "#7C4DEE", "#2
 BASELINE_COLOURS = {"random draws": "#A1A1AA", "longest answers": "#7A7A86"}
 
 
+THEIR_OWN = {POOL: mark("pool"), "random draws": mark("random draws"), "longest answers": mark("longest answers")}
+"""What stands beside selections, as `label` calls it -> what it is called."""
+
+
+def called(row: dict[str, Any]) -> str:
+    """What a row of a comparison is called, in the reader's language; a selection by its own name."""
+    name = label(row)
+    if row.get("kind") != "selection":
+        return t(THEIR_OWN[name]) if name in THEIR_OWN else name
+    return t("{name} (selection)", name=name) if name in map(t, THEIR_OWN.values()) else name
+
+
 def section(compared: Comparison) -> None:
     """The metrics of diversity, of equally many samples of each selection."""
-    st.markdown(f"**Diversity**: {forms.plain(measured_on(compared).removeprefix('Diversity of '))}")
+    st.caption(forms.plain(measured_on(compared)))
     points = chart_points(compared)
     if points.height:
-        st.altair_chart(
+        plots.draw(
             chart(points),
-            alt="How far each selection lies outside the band of random draws, for every metric of diversity",
+            points,
+            name="diversity",
+            alt=t("How far each selection lies outside the band of random draws, for every metric of diversity"),
         )
         st.caption(
-            "The shaded band is where 9 of 10 random draws of this size lie; right of it is more varied than random, "
-            "left of it less. The scale counts half-widths of the band."
+            t(
+                "The shaded band is where 9 of 10 random draws of this size lie; right of it is more varied than "
+                "random, left of it less. The scale counts half-widths of the band."
+            )
         )
     table = diversity_table(compared)
     st.dataframe(
         table,
         hide_index=True,
         height="content",
-        column_config={"Metric": st.column_config.TextColumn(pinned=True, width=200, help=_explained())},
-        alt="Metrics of diversity of each selection, of random draws and of the longest answers",
+        column_config={"Metric": st.column_config.TextColumn(t("Metric"), pinned=True, width=200, help=_explained())},
+        alt=t("Metrics of diversity of each selection, of random draws and of the longest answers"),
     )
-    st.caption("▲ above the random band, ▼ below it. Near-duplicates and compression: less is more varied.")
+    st.caption(t("▲ above the random band, ▼ below it. Near-duplicates and compression: less is more varied."))
     _missing(compared)
 
 
+def measured_on(compared: Comparison) -> str:
+    """How many samples of each were measured, and beside what."""
+    m = compared.matched
+    told = (
+        tn("Of the {n} best sample of each", "Of the {n:,} best samples of each", m.size)
+        if m.measured == m.size
+        else t("Of {n:,} of the {size:,} best samples of each", n=m.measured, size=m.size)
+    )
+    pool = (
+        t("the pool of {n:,}", n=m.pool)
+        if not m.where
+        else t("the pool of {n:,} where {where}", n=m.pool, where=m.where)
+    )
+    if not m.draws:
+        return t("{these}; {pool} is smaller, so that nothing random stands beside it.", these=told, pool=pool)
+    return t(
+        "{these}, beside {draws} random draws of as many from {pool} and its longest answers.",
+        these=told, draws=m.draws, pool=pool,
+    )  # fmt: skip
+
+
 def _explained() -> str:
-    return (
+    return t(
         "NovelSum: distances to all others, near ones count most, more so in crowded regions of the pool. "
         "Vendi: effective number of different samples. Tag coverage: share of the pool's tags. "
         "Tag entropy: of the tags' shares, in nats. Compression ratio: bytes of the texts by bytes when compressed."
@@ -64,24 +103,25 @@ def _missing(compared: Comparison) -> None:
     for reason, metrics in rows.group_by("reason", maintain_order=True).agg("metric").iter_rows():
         names = ", ".join(dict.fromkeys(titles[m] for m in metrics))
         why, _, command = reason.partition(": ")
-        st.caption(forms.plain(f"Not measured: {names}; {why}."))
+        st.caption(forms.plain(t("Not measured: {names}; {why}.", names=names, why=told_text(why))))
         if command:
-            st.code(command, language="bash", wrap_lines=True)
+            st.code(command, language=None, wrap_lines=True)
 
 
 def _titles() -> dict[str, str]:
     from curation.size_matched import METRICS
 
-    return {metric.name: metric.title for metric in METRICS}
+    return {metric.name: t(metric.title) for metric in METRICS}
 
 
 def colours(names: list[str]) -> Any:
     """A scale for selections and baselines."""
     import altair as alt
 
-    selections = [name for name in names if name not in BASELINE_COLOURS]
+    theirs = {t(mine): colour for mine, colour in BASELINE_COLOURS.items()}
+    selections = [name for name in names if name not in theirs]
     own = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(selections)}
-    return alt.Scale(domain=names, range=[BASELINE_COLOURS.get(name) or own[name] for name in names])
+    return alt.Scale(domain=names, range=[theirs.get(name) or own[name] for name in names])
 
 
 def chart_points(compared: Comparison) -> pl.DataFrame:
@@ -97,8 +137,8 @@ def chart_points(compared: Comparison) -> pl.DataFrame:
     rows = []
     for row in compared.diversity.drop_nulls(["value", "place"]).iter_rows(named=True):
         widths = _widths(row) * (1 if more[row["metric"]] else -1)
-        band = f"{shown(row['low'])} to {shown(row['high'])}"
-        rows.append((titles[row["metric"]], label(row), row["value"], band, widths))
+        band = t("{low} to {high}", low=shown(row["low"]), high=shown(row["high"]))
+        rows.append((titles[row["metric"]], called(row), row["value"], band, widths))
     schema = {"metric": pl.String, "name": pl.String, "value": pl.Float64, "band": pl.String, "widths": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -120,8 +160,10 @@ def chart(points: pl.DataFrame) -> Any:
     metrics = list(dict.fromkeys(points["metric"]))
     edge = max(2.0, math.ceil(max(points["widths"].abs().to_list())))
     scale = alt.Scale(type="symlog", constant=1, domain=[-edge, edge])
-    ticks = [t for t in (-30, -10, -3, -1, 0, 1, 3, 10, 30) if abs(t) <= edge]
-    x = alt.X("widths:Q", scale=scale, title="less varied than random   ·   more varied", axis=alt.Axis(values=ticks))
+    ticks = [tick for tick in (-30, -10, -3, -1, 0, 1, 3, 10, 30) if abs(tick) <= edge]
+    x = alt.X(
+        "widths:Q", scale=scale, title=t("less varied than random   ·   more varied"), axis=alt.Axis(values=ticks)
+    )
     band = (
         alt.Chart(pl.DataFrame({"low": [-1.0], "high": [1.0]}))
         .mark_rect(opacity=0.16, color=GREY)
@@ -136,7 +178,12 @@ def chart(points: pl.DataFrame) -> Any:
             y=alt.Y("metric:N", sort=metrics, title=None, axis=alt.Axis(labelLimit=220, grid=True)),
             color=alt.Color("name:N", scale=colours(names), title=None, legend=legend),
             shape=alt.Shape("name:N", scale=alt.Scale(domain=names), title=None),
-            tooltip=["name", "metric", alt.Tooltip("value:Q", format=",.4~g"), alt.Tooltip("band", title="random")],
+            tooltip=[
+                alt.Tooltip("name:N", title=t("samples")),
+                alt.Tooltip("metric:N", title=t("metric")),
+                alt.Tooltip("value:Q", title=t("value"), format=",.4~g"),
+                alt.Tooltip("band:N", title=t("random draws")),
+            ],
         )
     )
     return alt.layer(band, dots).properties(height=60 + 30 * len(metrics))
@@ -151,9 +198,10 @@ def diversity_table(compared: Comparison) -> pl.DataFrame:
     for row in compared.diversity.sort("kind", maintain_order=True, descending=True).iter_rows(named=True):
         told = rows.setdefault(row["metric"], {"Metric": titles[row["metric"]]})
         if row["kind"] == "baseline" and row["name"] == "random":
-            told[label(row)] = "–" if row["low"] is None else f"{shown(row['low'])} to {shown(row['high'])}"
+            low, high = row["low"], row["high"]
+            told[called(row)] = "–" if low is None else t("{low} to {high}", low=shown(low), high=shown(high))
         else:
-            told[label(row)] = "–" if row["value"] is None else shown(row["value"]) + MARKS.get(row["place"] or "", "")
+            told[called(row)] = "–" if row["value"] is None else shown(row["value"]) + MARKS.get(row["place"] or "", "")
     return pl.DataFrame([rows[name] for name in titles if name in rows])
 
 
@@ -163,9 +211,12 @@ def tags(compared: Comparison) -> None:
 
     if compared.tags.is_empty():
         return
-    st.markdown("**Tags**: share of samples that have one of the pool's most frequent")
-    rows = compared.tags.with_columns(pl.Series("label", [label(r) for r in compared.tags.iter_rows(named=True)]))
-    st.altair_chart(tags_chart(rows), alt="Share of samples with each frequent tag, by selection")
+    st.markdown(f"**{t('Tags')}**")
+    st.caption(t("Share of samples that have one of the pool's most frequent tags"))
+    rows = compared.tags.with_columns(pl.Series("label", [called(r) for r in compared.tags.iter_rows(named=True)]))
+    plots.draw(
+        tags_chart(rows), rows, name="tag_shares", alt=t("Share of samples with each frequent tag, by selection")
+    )
 
 
 def tags_chart(rows: pl.DataFrame) -> Any:
@@ -178,7 +229,12 @@ def tags_chart(rows: pl.DataFrame) -> Any:
     base = alt.Chart(rows).encode(
         x=alt.X("label:N", sort=names, title=None, axis=axis),
         y=alt.Y("tag:N", sort=kinds, title=None, axis=alt.Axis(labelLimit=140)),
-        tooltip=["label", "tag", alt.Tooltip("samples:Q", format=","), alt.Tooltip("share:Q", format=".1%")],
+        tooltip=[
+            alt.Tooltip("label:N", title=t("samples")),
+            alt.Tooltip("tag:N", title=t("tag")),
+            alt.Tooltip("samples:Q", title=t("number"), format=","),
+            alt.Tooltip("share:Q", title=t("share"), format=".1%"),
+        ],
     )
     scale = alt.Scale(domain=[0, highest], range=["#E0E7FF", "#4338CA"])
     cells = base.mark_rect(cornerRadius=3, stroke=None).encode(color=alt.Color("share:Q", scale=scale, legend=None))

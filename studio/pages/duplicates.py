@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio import forms
+from studio.languages import mark, t
 from studio.pages.differences import show
 
 if TYPE_CHECKING:
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
     from curation.corpus import Corpus
 
 KINDS = {
-    "near_duplicate": ("near-duplicate", "near duplicates: shared words"),
-    "semantic_duplicate": ("semantic-duplicate", "semantic duplicates: close in the embedding"),
+    "near_duplicate": ("near-duplicate", mark("Near duplicates: shared words")),
+    "semantic_duplicate": ("semantic-duplicate", mark("Semantic duplicates: close in the embedding")),
 }
 """Column -> (scorer, what to call it)."""
+
+REASONS = {"near_duplicate": "near duplicate", "semantic_duplicate": "semantic duplicate"}
+"""Column -> the reason that is stored."""
 
 CLUSTERS = 500
 """Clusters in the table: the largest."""
@@ -29,12 +33,14 @@ def draw(corpus: Corpus) -> None:
     """Draw the clusters that a scorer found, with the commands that find and drop them."""
     known = corpus.score_columns()
     kind = st.segmented_control(
-        "Kind", list(KINDS), format_func=lambda k: KINDS[k][1].capitalize(), default="near_duplicate", required=True,
+        t("Kind"), list(KINDS), format_func=lambda k: t(KINDS[k][1]), default="near_duplicate", required=True,
         key="duplicates_kind",
     )  # fmt: skip
-    column, (scorer, named) = str(kind), KINDS[str(kind)]
+    column, scorer = str(kind), KINDS[str(kind)][0]
     if column not in known:
-        forms.empty_state(f"No {named.split(':')[0]} yet", "Look for them first.", ["score", str(corpus.path), scorer])
+        forms.empty_state(
+            t("Duplicates appear here"), t("Nobody has looked for them yet."), ["score", str(corpus.path), scorer]
+        )
         return
     # What was kept by hand stays, and so does the last of a cluster whose kept sample was dropped since.
     repeats = (
@@ -46,24 +52,26 @@ def draw(corpus: Corpus) -> None:
         "FROM everything"
     ).row(0, named=True)
     cells = st.columns(4)
-    cells[0].metric("Looked at", f"{counts['looked']:,}")
-    cells[1].metric("Repeat another", f"{counts['found']:,}")
-    cells[2].metric("Undecided", f"{counts['left_']:,}", help="Neither kept nor dropped, and its like is kept")
+    cells[0].metric(t("Looked at"), f"{counts['looked']:,}")
+    cells[1].metric(t("Repeat another"), f"{counts['found']:,}")
+    cells[2].metric(t("Undecided"), f"{counts['left_']:,}", help=t("Neither kept nor dropped, and its like is kept"))
     least = cells[3].slider(
-        "Drop from similarity", 0.5, 1.0, 0.5, 0.01, key=f"{column}_least",
-        help="Data made from templates differs in the one word that matters: look at the pairs, then choose.",
+        t("Drop from similarity"), 0.5, 1.0, 0.5, 0.01, key=f"{column}_least",
+        help=t("Data made from templates differs in the one word that matters: look at the pairs, then choose."),
     )  # fmt: skip
     if counts["found"]:
         _clusters(corpus, column)
     where = repeats if least == 0.5 else f"{repeats} AND {column}_similarity >= {least:g}"
-    argv = ["drop", str(corpus.path), "--where", where, "--reason", named.split(":")[0].removesuffix("s")]
-    nothing = None if counts["left_"] else "There is none left to drop."
-    forms.command_box(corpus, argv, key="drop_duplicates", label="Drop the repeats", disabled_reason=nothing)
+    argv = ["drop", str(corpus.path), "--where", where, "--reason", REASONS[column]]
+    nothing = None if counts["left_"] else t("There is none left to drop.")
+    forms.command_box(corpus, argv, key="drop_duplicates", label=t("Drop the repeats"), disabled_reason=nothing)
 
 
 def _clusters(corpus: Corpus, column: str) -> None:
     clusters = clusters_of(corpus, column)
-    st.markdown(f"**Clusters** ({clusters.height:,}{' largest' if clusters.height == CLUSTERS else ''})")
+    largest = clusters.height == CLUSTERS
+    told = t("The {n:,} largest clusters", n=CLUSTERS) if largest else t("Clusters: {n:,}", n=clusters.height)
+    st.markdown(f"**{told}**")
     table, reading = st.columns([2, 3], gap="medium")
     with table:
         state = st.dataframe(
@@ -75,13 +83,16 @@ def _clusters(corpus: Corpus, column: str) -> None:
             key=f"clusters_{column}_{clusters.height}",
             column_order=["instruction", "samples", "lowest"],
             column_config={
-                "instruction": st.column_config.TextColumn("Kept sample", width="medium"),
-                "samples": st.column_config.NumberColumn("Samples", format="localized", width=68),
+                "instruction": st.column_config.TextColumn(t("Kept sample"), width="medium"),
+                "samples": st.column_config.NumberColumn(t("Samples"), format="localized", width=68),
                 "lowest": st.column_config.NumberColumn(
-                    "Similarity", format="%.2f", width=76, help="Of the sample that resembles the kept one least"
+                    t("Similarity"),
+                    format="%.2f",
+                    width=76,
+                    help=t("Of the sample that resembles the kept one least"),
                 ),
             },
-            alt="Clusters of duplicates, the largest first",
+            alt=t("Clusters of duplicates, the largest first"),
         )
     row = clusters.row(forms.chosen_row(state, clusters.height) or 0, named=True)
     with reading, st.container(height=460, border=True):
@@ -106,7 +117,7 @@ def _members(corpus: Corpus, column: str, kept: str) -> None:
         kept,
     )
     original = corpus.sample(kept)
-    st.badge("kept", color="green", icon=":material/check:")
+    st.badge(t("kept"), color="green", icon=":material/check:")
     st.text(_whole(original))
     for row in members.iter_rows(named=True):
         _member(corpus, original, row)
@@ -114,9 +125,9 @@ def _members(corpus: Corpus, column: str, kept: str) -> None:
 
 def _member(corpus: Corpus, original: Any, row: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        st.badge(f"{row['similarity']:.2f}", color="orange", help="Similarity to the sample it repeats")
-        st.badge(forms.plain(row["source"]), color="gray", help="Source")
-        forms.link("browse", "Read it", icon=":material/arrow_forward:", query={"sample": row["id"]})
+        st.badge(f"{row['similarity']:.2f}", color="orange", help=t("Similarity to the sample it repeats"))
+        st.badge(forms.plain(row["source"]), color="gray", help=t("Source"))
+        forms.link("browse", t("Read it"), icon=":material/arrow_forward:", query={"sample": row["id"]})
     show(_whole(original), _whole(corpus.sample(row["id"])))
 
 

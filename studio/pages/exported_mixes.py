@@ -10,8 +10,11 @@ import streamlit as st
 from curation.errors import WinnowError
 from curation.sample import Message
 from studio import forms
-from studio.pages import outcomes
+from studio.door.transfers import download_link
+from studio.languages import t, told_text
+from studio.pages import outcomes, treemap
 from studio.pages.conversations import conversation
+from studio.pages.corpus_state import corpus_state
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,84 +22,111 @@ if TYPE_CHECKING:
     from curation.corpus import Corpus
 
 PREVIEW = 5
-LARGEST_DOWNLOAD = 50 * 2**20
-"""Bytes; a download is held in memory while it is sent."""
+LARGEST_SOURCES = 7
+"""Sources that are told apart: with the others as one there is a colour for each."""
 
 
 def section(corpus: Corpus) -> None:
     """The part of the page that shows exported mixes."""
-    st.subheader("Exported mixes")
+    st.subheader(t("Exported mixes"))
     mixes = corpus.mixes()
     if not mixes:
-        st.caption("Nothing is exported yet. Files, manifest and a preview of the rows appear here.")
+        st.caption(t("Nothing is exported yet. Files, manifest and a preview of the rows appear here."))
         return
     names = list(mixes)[::-1]
-    name = st.selectbox("Mix", names, key=f"mix_{len(names)}_{names[0]}", width=360)
-    manifest, folder = mixes[name], corpus.path / "mixes" / name
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        name = st.selectbox(t("Exported mix"), names, key=f"mix_{len(names)}_{names[0]}", width=360)
+        manifest, folder = mixes[name], corpus.path / "mixes" / name
+        if (folder / "train.jsonl").is_file():
+            forms.link("train", t("Train on the mix"), icon=":material/model_training:", query={"mix": name})
     _numbers(manifest)
     for note in manifest.get("notes", ()):
-        st.caption(forms.plain(note))
-    contents, preview, files = st.tabs(["Contents", "Rows as a trainer reads them", "Files and manifest"])
+        st.caption(forms.plain(told_text(note)))
+    contents, preview, files = st.tabs([t("Contents"), t("Rows as a trainer reads them"), t("Files and manifest")])
     with contents:
-        _contents(manifest)
+        _contents(corpus, name, manifest)
     with preview:
         _preview(folder)
     with files:
-        _files(folder, name, manifest)
+        _files(corpus, folder, manifest)
 
 
 def _numbers(manifest: dict[str, Any]) -> None:
     files, tokens = manifest["files"], manifest.get("tokens") or {}
     cells = st.columns(5)
-    cells[0].metric("Training rows", f"{files['train']['rows']:,}")
+    cells[0].metric(t("Training rows"), f"{files['train']['rows']:,}")
     counted = tokens.get("train")
+    reason = tokens.get("reason") or tokens.get("by")
     cells[1].metric(
-        "Tokens", "not counted" if counted is None else f"{counted:,}", help=tokens.get("reason") or tokens.get("by")
+        t("Tokens"),
+        t("not counted") if counted is None else f"{counted:,}",
+        help=forms.plain(told_text(reason)) if reason else None,
     )
-    cells[2].metric("Evaluation rows", f"{files['eval']['rows']:,}", help="eval.jsonl: none of them is trained on.")
+    cells[2].metric(
+        t("Evaluation rows"), f"{files['eval']['rows']:,}", help=t("eval.jsonl: none of them is trained on.")
+    )
     cells[3].metric(
-        "Random rows", f"{files['random']['rows']:,}", help="random.jsonl: the baseline, from the same pool."
+        t("Random rows"), f"{files['random']['rows']:,}", help=t("random.jsonl: the baseline, from the same pool.")
     )
-    cells[4].metric("Format", manifest["format"])
+    cells[4].metric(t("Format"), manifest["format"])
 
 
-def _contents(manifest: dict[str, Any]) -> None:
-    import altair as alt
-    import polars as pl
-
-    chart, parts = st.columns(2, gap="large")
+def _contents(corpus: Corpus, name: str, manifest: dict[str, Any]) -> None:
+    # One below the other: half a page is too narrow for bars with their names and a legend.
+    chart, parts = st.container(), st.container()
     with chart:
-        st.markdown("**Training rows by source**")
-        rows = [{"source": source, "rows": n} for source, n in manifest["by_source"].items()]
-        base = alt.Chart(pl.DataFrame(rows)).encode(
-            y=alt.Y("source:N", sort="-x", title=None, axis=alt.Axis(labelLimit=220)),
-            x=alt.X("rows:Q", title=None, axis=None),
-        )
-        text = base.mark_text(align="left", dx=4, color="#71717A").encode(text=alt.Text("rows:Q", format=","))
-        st.altair_chart(
-            alt.layer(base.mark_bar(), text).properties(height=24 + 28 * len(rows)), alt="Training rows by source"
-        )
+        st.markdown(f"**{t('Sources by rows and by tokens')}**")
+        _composition(corpus, name)
     with parts:
-        st.markdown("**Parts**")
+        st.markdown(f"**{t('Parts')}**")
         st.dataframe(
             parts_table(manifest),
             hide_index=True,
             placeholder="–",
             column_config={
-                "part": "Part",
-                "rows": st.column_config.NumberColumn("Rows", format="localized"),
-                "available": st.column_config.NumberColumn("Available", format="localized"),
-                "method": "Method",
-                "parameters": "Parameters",
-                "working_set": "Filter",
+                "part": t("Part"),
+                "rows": st.column_config.NumberColumn(t("Rows"), format="localized"),
+                "available": st.column_config.NumberColumn(t("Available"), format="localized"),
+                "times": st.column_config.NumberColumn(t("Times"), format="localized"),
+                "stage": t("Stage"),
+                "method": t("Method"),
+                "parameters": t("Parameters"),
+                "working_set": t("Filter"),
             },
-            alt="Parts of the mix with their selectors and parameters",
+            alt=t("Parts of the mix with their selectors and parameters"),
         )
         skipped = manifest.get("skipped") or {}
         if skipped:
-            st.caption(
-                forms.plain("Left out by the format: " + "; ".join(f"{why} ({n:,})" for why, n in skipped.items()))
-            )
+            told = "; ".join(f"{told_text(why)} ({n:,})" for why, n in skipped.items())
+            st.caption(forms.plain(t("Left out by the format: {told}", told=told)))
+
+
+def _composition(corpus: Corpus, name: str) -> None:
+    parts = _measured(corpus_state(corpus), corpus, name)
+    stages = {"mix": name, "corpus": t("whole corpus")}
+    named = [{**part, "stage": stages[part["stage"]], "name": part["name"] or t("other sources")} for part in parts]
+    treemap.composition(named, key="mix_composition", name=f"{name}_composition")
+    if all(part["tokens"] is None for part in parts):
+        st.caption(t("Tokens are shown once the scorer length has run."))
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def _measured(state: str, _corpus: Corpus, name: str) -> list[dict[str, Any]]:
+    """Rows and tokens by source, of the mix and of the whole corpus; sources beyond the largest as one, unnamed."""
+    tokens = "sum(length_tokens)::BIGINT" if "length_tokens" in _corpus.score_columns() else "NULL::BIGINT"
+    largest = f"SELECT source FROM everything GROUP BY source ORDER BY count(*) DESC, source LIMIT {LARGEST_SOURCES}"
+    found = []
+    for stage, where, values in (
+        ("mix", "WHERE id IN (SELECT id FROM mixed WHERE name = ?)", (name,)),
+        ("corpus", "", ()),
+    ):
+        rows = _corpus.query(
+            f"SELECT CASE WHEN source IN ({largest}) THEN source END AS name, count(*) AS rows, {tokens} AS tokens "
+            f"FROM everything {where} GROUP BY 1 ORDER BY rows DESC, name",
+            *values,
+        )
+        found += [{"stage": stage, **row} for row in rows.to_dicts()]
+    return found
 
 
 def parts_table(manifest: dict[str, Any]) -> pl.DataFrame:
@@ -104,7 +134,10 @@ def parts_table(manifest: dict[str, Any]) -> pl.DataFrame:
     import polars as pl
 
     rows = []
-    for part in manifest["parts"]:
+    repeated = any(part.get("times", 1) > 1 for part in manifest["parts"])
+    recipes = (manifest.get("mix") or {}).get("parts") or [{}] * len(manifest["parts"])
+    staged = any(recipe.get("stage") for recipe in recipes)
+    for part, recipe in zip(manifest["parts"], recipes, strict=True):
         operator = part.get("operator") or {"name": None, "parameters": {}}
         shown = {k: v for k, v in operator["parameters"].items() if v is not None}
         rows.append(
@@ -112,6 +145,8 @@ def parts_table(manifest: dict[str, Any]) -> pl.DataFrame:
                 "part": part.get("selection") or part.get("where"),
                 "rows": part["rows"],
                 "available": part["available"],
+                **({"times": part.get("times", 1)} if repeated else {}),
+                **({"stage": recipe.get("stage")} if staged else {}),
                 "method": operator["name"],
                 "parameters": ", ".join(f"{k}={v}" for k, v in shown.items()),
                 "working_set": part.get("working_set"),
@@ -129,21 +164,26 @@ def _preview(folder: Path) -> None:
         forms.show_error(error)
         return
     if not shown:
-        st.caption(f"The files of this mix are not in {folder}: it was exported to another folder.")
+        st.caption(
+            forms.plain(
+                t("The files of this mix are not in {folder}: it was exported to another folder.", folder=str(folder))
+            )
+        )
         return
     number = st.pagination(len(shown), key=f"preview_{folder.name}") if len(shown) > 1 else 1
     example = shown[number - 1]
-    st.caption(forms.plain(f"Row {number} · {example.id} · source: {example.source}"))
+    told = t("Row {number} · {id} · source: {source}", number=number, id=example.id, source=example.source)
+    st.caption(forms.plain(told))
     if example.rejected is None:
         conversation(turns(example.messages))
         return
     conversation(turns(example.messages[: example.answers_from]))
     chosen, rejected = st.columns(2, gap="large")
     with chosen:
-        st.markdown("**Chosen**")
+        st.markdown(f"**{t('Chosen')}**")
         conversation(turns(example.messages[example.answers_from :]))
     with rejected:
-        st.markdown("**Rejected**")
+        st.markdown(f"**{t('Rejected')}**")
         conversation(turns(example.rejected))
 
 
@@ -162,39 +202,27 @@ def turns(messages: Any) -> list[Message]:
     ]
 
 
-def _files(folder: Path, name: str, manifest: dict[str, Any]) -> None:
+def _files(corpus: Corpus, folder: Path, manifest: dict[str, Any]) -> None:
     table = [{"file": f"{file}.jsonl", **facts} for file, facts in manifest["files"].items()]
     st.dataframe(
         table,
         hide_index=True,
         column_order=["file", "rows", "characters", "sha256"],
         column_config={
-            "file": "File",
-            "rows": st.column_config.NumberColumn("Rows", format="localized"),
-            "characters": st.column_config.NumberColumn("Characters", format="localized"),
+            "file": t("File"),
+            "rows": st.column_config.NumberColumn(t("Rows"), format="localized"),
+            "characters": st.column_config.NumberColumn(t("Characters"), format="localized"),
             "sha256": st.column_config.TextColumn("SHA-256", width="large"),
         },
-        alt="Files of the mix with rows, characters and SHA-256",
+        alt=t("Files of the mix with rows, characters and SHA-256"),
     )
     st.code(str(folder), language=None)
-    _download(folder / "train.jsonl", f"{name}.jsonl")
-    with st.expander("Manifest"):
+    _download(corpus, folder / "train.jsonl")
+    with st.expander(t("Manifest")):
         st.json(manifest, expanded=1)
 
 
-def _download(path: Path, name: str) -> None:
-    if not path.is_file():
-        return
-    size = path.stat().st_size
-    if size > LARGEST_DOWNLOAD:
-        st.caption(f"train.jsonl has {outcomes.size(size)}: take it from the folder above.")
-        return
-    st.download_button(
-        f"Download train.jsonl ({outcomes.size(size)})",
-        data=path.read_bytes,
-        file_name=name,
-        mime="application/jsonl",
-        icon=":material/download:",
-        on_click="ignore",
-        key=f"download_{name}",
-    )
+def _download(corpus: Corpus, path: Path) -> None:
+    if path.is_file():
+        size = outcomes.size(path.stat().st_size)
+        download_link(corpus.path, path, t("Download train.jsonl ({size})", size=size))

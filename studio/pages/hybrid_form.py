@@ -9,6 +9,7 @@ import streamlit as st
 from curation.operators import Selector
 from studio import forms
 from studio.fields import setting
+from studio.languages import t
 
 FIELDS = ("scores", "settings")
 """Fields that have widgets here."""
@@ -33,10 +34,10 @@ def options(selector: type[Selector], given: Sequence[str], choices: Mapping[str
 def _scores(selector: type[Selector], columns: Sequence[str]) -> list[str]:
     of = selector.model_fields["scores"]
     chosen = st.multiselect(
-        "Scores",
+        t("Scores"),
         columns,
-        placeholder="choose or type",
-        help=of.description,
+        placeholder=t("choose or type"),
+        help=t(of.description) if of.description else None,
         accept_new_options=True,
         key=f"selector-{selector.name}_scores",
     )
@@ -48,11 +49,11 @@ def _scores(selector: type[Selector], columns: Sequence[str]) -> list[str]:
                 weights.append(column)
                 continue
             weight = cell.number_input(
-                f"Weight of {forms.plain(column)}",
+                forms.plain(t("Weight of {column}", column=column)),
                 value=1.0,
                 step=0.5,
                 format="%g",
-                help="A negative weight prefers low values.",
+                help=t("A negative weight prefers low values."),
                 key=f"selector-{selector.name}_weight_{column}",
             )
             weights.append(column if weight == 1 else f"{column}={weight:g}")
@@ -70,7 +71,7 @@ def _settings(selector: type[Selector], then: str, choices: Mapping[str, Sequenc
     offered = {name: [*values, RANK] if name in ("score", "quality") else values for name, values in choices.items()}
     written: list[str] = []
     with st.container(border=True):
-        st.caption(f"Parameters of `{then}`: {forms.plain(second.summary())}")
+        st.caption(t("Parameters of `{name}`: {summary}", name=then, summary=forms.plain(t(second.summary()))))
         cells = st.columns(2)
         for place, field in enumerate(second.model_fields):
             with cells[place % 2]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio import forms
+from studio.languages import mark, t
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,10 +21,19 @@ ROWS = 500
 LONGEST = 6_000
 """Characters of a text that are shown."""
 ORDERS = {
-    "Most overlap first": "contamination DESC, position",
-    "Least overlap first": "contamination, position",
-    "By question": "contamination_benchmark, contamination_item, contamination DESC, position",
+    mark("Most overlap first"): "contamination DESC, position",
+    mark("Least overlap first"): "contamination, position",
+    mark("By question"): "contamination_benchmark, contamination_item, contamination DESC, position",
 }
+WAYS = {
+    "exact": mark("exact"),
+    "13-gram": mark("13-gram"),
+    "8-gram": mark("8-gram"),
+    "edited": mark("edited"),
+    "embedding": mark("embedding"),
+}
+"""What found a leak -> what it is called."""
+SIDES = {"instruction": mark("instruction"), "response": mark("response")}
 LEFT = "contaminated AND decision IS DISTINCT FROM 'drop'"
 MARK = '<mark style="background:rgba(255,165,0,.3);color:inherit;padding:0 1px;border-radius:2px">'
 
@@ -31,7 +41,7 @@ MARK = '<mark style="background:rgba(255,165,0,.3);color:inherit;padding:0 1px;b
 def draw(corpus: Corpus) -> None:
     """Draw the contaminated samples beside the questions they hold, with the commands that find and drop them."""
     measured = "contaminated" in corpus.score_columns()
-    with st.expander("Look for benchmarks", icon=":material/search:", expanded=not measured):
+    with st.expander(t("Look for benchmarks"), icon=":material/search:", expanded=not measured):
         _search(corpus)
     if not measured:
         return
@@ -40,24 +50,24 @@ def draw(corpus: Corpus) -> None:
         "remaining FROM everything"
     ).row(0, named=True)
     cells = st.columns(3)
-    cells[0].metric("Looked at", f"{counts['looked']:,}")
-    cells[1].metric("Contaminated", f"{counts['found']:,}")
-    cells[2].metric("Not dropped yet", f"{counts['remaining']:,}")
+    cells[0].metric(t("Looked at"), f"{counts['looked']:,}")
+    cells[1].metric(t("Contaminated"), f"{counts['found']:,}")
+    cells[2].metric(t("Not dropped yet"), f"{counts['remaining']:,}")
     if counts["found"]:
         _found(corpus)
 
 
 def _search(corpus: Corpus) -> None:
     typed = st.text_input(
-        "Benchmark files",
-        placeholder="/data/gsm8k_test.jsonl, /data/humaneval.jsonl",
+        t("Benchmark files"),
+        placeholder=t("/data/gsm8k_test.jsonl, /data/humaneval.jsonl"),
         key="leaks_files",
-        help="JSON, JSONL, Parquet, CSV or text; several with commas between them.",
+        help=t("JSON, JSONL, Parquet, CSV or text; several with commas between them."),
     )
     files = ",".join(part.strip() for part in (typed or "").split(",") if part.strip())
     argv = ["score", str(corpus.path), "contamination", "--set", f"benchmarks={files or 'FILE'}"]
-    reason = None if files else "Name a file with the questions that must not be trained on."
-    forms.command_box(corpus, argv, key="leaks_score", label="Look for them", disabled_reason=reason)
+    reason = None if files else t("Name a file with the questions that must not be trained on.")
+    forms.command_box(corpus, argv, key="leaks_score", label=t("Look for them"), disabled_reason=reason)
 
 
 def _found(corpus: Corpus) -> None:
@@ -65,12 +75,14 @@ def _found(corpus: Corpus) -> None:
         "SELECT contamination_benchmark AS b FROM everything WHERE contaminated GROUP BY 1 ORDER BY count(*) DESC, 1"
     )["b"].to_list()
     cells = st.columns([2, 2, 3], vertical_alignment="bottom")
-    benchmark = cells[0].selectbox("Benchmark", [None, *benchmarks], format_func=lambda b: b or "All", key="leaks_of")
-    order = cells[1].selectbox("Sort", list(ORDERS), key="leaks_order")
-    dropped = cells[2].toggle("Show dropped ones too", key="leaks_dropped")
+    benchmark = cells[0].selectbox(
+        t("Benchmark"), [None, *benchmarks], format_func=lambda b: b or t("All"), key="leaks_of"
+    )
+    order = cells[1].selectbox(t("Sort"), list(ORDERS), format_func=lambda name: t(name), key="leaks_order")
+    dropped = cells[2].toggle(t("Show dropped ones too"), key="leaks_dropped")
     rows = leaks_of(corpus, benchmark, order or "", with_dropped=dropped)
     if rows.is_empty():
-        st.caption("None of them is left.")
+        st.caption(t("None of them is left."))
     else:
         _pairs(corpus, rows, f"{benchmark}_{order}_{rows.height}")
     _drop(corpus, benchmark)
@@ -91,8 +103,11 @@ def leaks_of(corpus: Corpus, benchmark: str | None, order: str, *, with_dropped:
 
 
 def _pairs(corpus: Corpus, rows: pl.DataFrame, key: str) -> None:
+    import polars as pl
+
+    ways = [t(WAYS[way]) if way in WAYS else way for way in rows["way"]]
     state = st.dataframe(
-        rows,
+        rows.with_columns(way=pl.Series(ways, dtype=pl.String)),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
@@ -101,18 +116,18 @@ def _pairs(corpus: Corpus, rows: pl.DataFrame, key: str) -> None:
         column_order=["overlap", "way", "benchmark", "item", "span", "text"],
         column_config={
             "overlap": st.column_config.NumberColumn(
-                "Overlap", format="percent", width=70, help="Share of the question that the sample repeats"
+                t("Overlap"), format="percent", width=70, help=t("Share of the question that the sample repeats")
             ),
-            "way": st.column_config.TextColumn("Found as", width=80),
-            "benchmark": st.column_config.TextColumn("Benchmark", width=130),
-            "item": st.column_config.NumberColumn("Row", width=56, format="localized"),
-            "span": st.column_config.TextColumn("Longest passage", width=280),
-            "text": st.column_config.TextColumn("Question", width=280),
+            "way": st.column_config.TextColumn(t("Found as"), width=80),
+            "benchmark": st.column_config.TextColumn(t("Benchmark"), width=130),
+            "item": st.column_config.NumberColumn(t("Row"), width=56, format="localized"),
+            "span": st.column_config.TextColumn(t("Longest passage"), width=280),
+            "text": st.column_config.TextColumn(t("Question"), width=280),
         },
-        alt="Contaminated samples with the benchmark's question and the longest passage both have",
+        alt=t("Contaminated samples with the benchmark's question and the longest passage both have"),
     )
     if rows.height == ROWS:
-        st.caption(f"The first {ROWS:,} are shown.")
+        st.caption(t("The first {n:,} are shown.", n=ROWS))
     _side_by_side(corpus, rows.row(forms.chosen_row(state, rows.height) or 0, named=True))
 
 
@@ -121,14 +136,20 @@ def _side_by_side(corpus: Corpus, leak: dict[str, Any]) -> None:
     sample, question = st.columns(2, gap="medium")
     with sample, st.container(border=True, height="stretch"):
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            st.markdown(f"**Sample**: {side}")
-            forms.link("browse", "Read it", icon=":material/arrow_forward:", query={"sample": leak["id"]})
+            st.markdown(f"**{t('Sample')}**: {t(SIDES[side])}")
+            forms.link("browse", t("Read it"), icon=":material/arrow_forward:", query={"sample": leak["id"]})
         st.html(marked(text, spans))
     with question, st.container(border=True, height="stretch"):
-        st.markdown(f"**Benchmark**: {forms.plain(leak['benchmark'])}, row {leak['item']:,}")
+        where = t("{benchmark}, row {row:,}", benchmark=leak["benchmark"], row=leak["item"])
+        st.markdown(f"**{t('Benchmark')}**: {forms.plain(where)}")
         st.html(marked(leak["text"], its_spans))
     if leak["way"] == "embedding":
-        st.caption(f"Their embeddings have a cosine of {leak['similarity']:.2f}; they need not share a passage.")
+        st.caption(
+            t(
+                "Their embeddings have a cosine of {cosine:.2f}; they need not share a passage.",
+                cosine=leak["similarity"],
+            )
+        )
 
 
 Spans = Sequence[tuple[int, int]]
@@ -156,7 +177,7 @@ def marked(text: str, spans: Spans) -> str:
         at = end
     parts.append(html.escape(text[at:LONGEST]))
     if len(text) > LONGEST:
-        parts.append(f"… ({len(text) - LONGEST:,} more characters)")
+        parts.append(html.escape(t("… ({n:,} more characters)", n=len(text) - LONGEST)))
     return f'<div style="white-space:pre-wrap;overflow-wrap:anywhere">{"".join(parts)}</div>'
 
 
@@ -168,5 +189,5 @@ def _drop(corpus: Corpus, benchmark: str | None) -> None:
     )
     left = corpus.count(f"({where}) AND decision IS DISTINCT FROM 'drop'")
     argv = ["drop", str(corpus.path), "--where", where, "--reason", "leaked benchmark question"]
-    nothing = None if left else "There is none left to drop."
-    forms.command_box(corpus, argv, key="leaks_drop", label="Drop them", disabled_reason=nothing, rows=left)
+    nothing = None if left else t("There is none left to drop.")
+    forms.command_box(corpus, argv, key="leaks_drop", label=t("Drop them"), disabled_reason=nothing, rows=left)

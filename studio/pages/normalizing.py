@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from studio import forms
+from studio.languages import t, tn
 from studio.pages import differences
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ def draw(corpus: Corpus) -> None:
     from curation.normalizers import NORMALIZERS
 
     st.caption(
-        "Normalizers rewrite samples. Every changed one becomes a new version; the old one is kept, and undo brings it "
-        "back."
+        t(
+            "Normalizers rewrite samples. Every changed one becomes a new version; the old one is kept, and undo "
+            "brings it back."
+        )
     )
     where = forms.working_set(corpus)
     form, command = st.columns([3, 2], gap="large")
@@ -45,13 +48,18 @@ def draw(corpus: Corpus) -> None:
         kind, options = forms.operator_form(NORMALIZERS, key="normalizer")
         normalizer = _built(kind, options)
         asked = st.button(
-            "Preview", key="normalizer-preview", icon=":material/visibility:", disabled=normalizer is None
+            t("Preview"), key="normalizer-preview", icon=":material/visibility:", disabled=normalizer is None
         )
     with command:
         argv = ["normalize", str(corpus.path), kind.name, *options, *(["--where", where] if where else [])]
-        reason = "Correct the form first." if normalizer is None else None
+        reason = t("Correct the form first.") if normalizer is None else None
         forms.command_box(
-            corpus, argv, key="normalize", label="Normalize", disabled_reason=reason, rows=corpus.count(_working(where))
+            corpus,
+            argv,
+            key="normalize",
+            label=t("Normalize"),
+            disabled_reason=reason,
+            rows=corpus.count(_working(where)),
         )
     if normalizer is not None:
         _previewed(corpus, normalizer, where, asked=asked)
@@ -62,7 +70,7 @@ def _built(kind: type[Normalizer], options: list[str]) -> Normalizer | None:
     from curation.errors import WinnowError
     from curation.normalizers import NORMALIZERS
     from curation.operators import build
-    from studio.performing import pairs
+    from studio.commands.performing import pairs
 
     try:
         return build("normalizer", NORMALIZERS, kind.name, pairs(options[1::2], "--set"))
@@ -107,14 +115,18 @@ def _previewed(corpus: Corpus, normalizer: Normalizer, where: str | None, *, ask
     if kept is None or kept[0] != wanted:
         return
     found: Preview = kept[1]
-    st.subheader("Preview")
-    whole = "the working set" if found.looked_at < LOOKED_AT else f"the first {found.looked_at:,} samples"
-    st.markdown(f"**{found.changed:,}** of {found.looked_at:,} would change, looking at {whole}.")
+    st.subheader(t("Preview"))
+    told = (
+        t("**{n:,}** of {looked_at:,} would change, looking at the working set.")
+        if found.looked_at < LOOKED_AT
+        else t("**{n:,}** of {looked_at:,} would change, looking at the first samples.")
+    )
+    st.markdown(told.format(n=found.changed, looked_at=found.looked_at))
     for place, (old, new) in enumerate(found.examples):
         with st.expander(forms.plain(_title(old)), expanded=place < 3):
             _changes(old, new)
     if found.changed > len(found.examples):
-        st.caption(f"{found.changed - len(found.examples):,} more")
+        st.caption(tn("{n} more", "{n:,} more", found.changed - len(found.examples)))
 
 
 def _title(sample: Sample) -> str:
@@ -125,17 +137,17 @@ def _title(sample: Sample) -> str:
 def _changes(old: Sample, new: Sample) -> None:
     for label, before, after in _turns(old, new):
         for part, was, becomes in (
-            ("", before.content, after.content),
-            (", reasoning", before.reasoning, after.reasoning),
-            (", tool calls", before.tool_calls, after.tool_calls),
+            ("{turn}", before.content, after.content),
+            (t("{turn}, reasoning"), before.reasoning, after.reasoning),
+            (t("{turn}, tool calls"), before.tool_calls, after.tool_calls),
         ):
             if (was or "") != (becomes or ""):
-                st.caption(forms.plain(f"{label}{part}"))
+                st.caption(forms.plain(part.format(turn=label)))
                 differences.show(was or "", becomes or "")
 
 
 def _turns(old: Sample, new: Sample) -> Iterator[tuple[str, Message, Message]]:
     for place, (before, after) in enumerate(zip(old.messages, new.messages, strict=True)):
-        yield f"Turn {place + 1}, {before.role}", before, after
+        yield t("Turn {n}, {role}", n=place + 1, role=before.role), before, after
     for place, (before, after) in enumerate(zip(old.rejected or (), new.rejected or (), strict=True)):
-        yield f"Rejected turn {place + 1}, {before.role}", before, after
+        yield t("Rejected turn {n}, {role}", n=place + 1, role=before.role), before, after

@@ -6,41 +6,76 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from studio.languages import mark, t, told_text
+
 TOLD: dict[str, dict[str, str]] = {
-    "ingest": {"added": "added", "duplicates": "duplicates", "rejected": "rejected rows"},
+    "ingest": {"added": mark("added"), "duplicates": mark("duplicates"), "rejected": mark("rejected rows")},
     "score": {
-        "scorer": "scorer", "scored": "samples scored", "already": "scored before", "unscored": "not measured",
+        "scorer": mark("scorer"),
+        "scored": mark("samples scored"),
+        "already": mark("scored before"),
+        "unscored": mark("not measured"),
     },
     "embed": {
-        "name": "embedding", "embedded": "samples embedded", "already": "embedded before", "dimensions": "dimensions",
+        "name": mark("embedding"),
+        "embedded": mark("samples embedded"),
+        "already": mark("embedded before"),
+        "dimensions": mark("dimensions"),
     },
     "warm-up": {
-        "parameters": "parameters", "tokens": "tokens", "held_out_loss_before": "held-out loss before",
-        "held_out_loss_after": "after",
+        "parameters": mark("parameters"),
+        "tokens": mark("tokens"),
+        "held_out_loss_before": mark("held-out loss before"),
+        "held_out_loss_after": mark("after"),
     },
-    "hold-out": {"added": "newly held out", "held_out": "held out in all"},
-    "select": {"name": "selection", "ids": "samples", "pool": "chosen from"},
+    "hold-out": {"added": mark("newly held out"), "held_out": mark("held out in all")},
+    "select": {"name": mark("selection"), "ids": mark("samples"), "pool": mark("chosen from")},
     "synthesize": {
-        "seeds": "seed samples", "accepted": "accepted", "duplicates": "known already", "rejected": "rejected",
-        "failed": "failed", "first_failure": "first failure", "calls": "calls", "cached_calls": "answered before",
-        "cost_usd": "cost in US dollars", "cost_reason": "cost unknown", "spent_usd": "spent in all",
-        "stopped": "stopped",
+        "seeds": mark("seed samples"),
+        "accepted": mark("accepted"),
+        "duplicates": mark("known already"),
+        "rejected": mark("rejected"),
+        "failed": mark("failed"),
+        "first_failure": mark("first failure"),
+        "calls": mark("calls"),
+        "cached_calls": mark("answered before"),
+        "cost_usd": mark("cost in US dollars"),
+        "cost_reason": mark("cost unknown"),
+        "spent_usd": mark("spent in all"),
+        "stopped": mark("stopped"),
     },
     "export": {
-        "name": "mix", "rows": "training rows", "eval_rows": "evaluation rows", "random_rows": "random rows",
-        "skipped": "left out", "notes": "note",
+        "name": mark("mix"),
+        "rows": mark("training rows"),
+        "eval_rows": mark("evaluation rows"),
+        "random_rows": mark("random rows"),
+        "skipped": mark("left out"),
+        "notes": mark("note"),
     },
     "train": {
-        "steps": "steps", "rows": "rows", "tokens": "tokens", "truncated": "rows cut",
-        "dropped": "rows left out", "train_loss": "training loss", "seconds": "training time",
+        "steps": mark("steps"),
+        "rows": mark("rows"),
+        "tokens": mark("tokens"),
+        "truncated": mark("rows cut"),
+        "dropped": mark("rows left out"),
+        "train_loss": mark("training loss"),
+        "seconds": mark("training time"),
     },
-    "normalize": {"looked_at": "samples looked at", "changed": "rewritten"},
-    "snapshot": {"name": "snapshot", "samples": "samples", "dropped": "dropped"},
-    **{
-        verb: {"changed": f"samples {done}", "unchanged": "so already"}
-        for verb, done in (("drop", "dropped"), ("keep", "kept"), ("clear", "cleared"), ("tag", "tagged"))
+    "bad-cases": {
+        "bad_answers": mark("answers that break a rule"),
+        "answers": mark("answers"),
+        "samples": mark("samples stored"),
     },
-}  # fmt: skip
+    "export-model": {"kind": mark("kind"), "size_gib": mark("size in GiB")},
+    "mix-search": {"trials": mark("runs")},
+    "normalize": {"looked_at": mark("samples looked at"), "changed": mark("rewritten")},
+    "snapshot": {"name": mark("snapshot"), "samples": mark("samples"), "dropped": mark("dropped")},
+    "drop": {"changed": mark("samples dropped"), "unchanged": mark("so already")},
+    "keep": {"changed": mark("samples kept"), "unchanged": mark("so already")},
+    "clear": {"changed": mark("samples cleared"), "unchanged": mark("so already")},
+    "tag": {"changed": mark("samples tagged"), "unchanged": mark("so already")},
+    "demo": {"samples": mark("samples"), "held_out": mark("held out in all"), "selections": mark("selections")},
+}
 """Verb -> what is told of its report, in order, and what to call it. Folders, hashes and ids are not news."""
 
 
@@ -53,18 +88,19 @@ def summary(report: Mapping[str, Any], verb: str | None = None) -> str:
     """
     if verb == "evaluate":
         judged = [run for run in report.get("runs", ()) if isinstance(run, dict)]
-        return " · ".join(f"{PurePath(run['run']).name}: {run['verdict']}" for run in judged)
+        return " · ".join(f"{PurePath(run['run']).name}: {told_text(run['verdict'])}" for run in judged)
     labels = TOLD.get(verb or "") or {name: name.replace("_", " ") for name in report}
     found = {label: report.get(name) for name, label in labels.items()}
     known = {label: value for label, value in found.items() if value is not None and value not in ({}, [], "")}
     return " · ".join(
-        f"{label}: {duration(value) if 'time' in label else _shown(value)}" for label, value in known.items()
+        t("{label}: {value}", label=t(label), value=duration(value) if "time" in label else _shown(value))
+        for label, value in known.items()
     )
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, bool) or value is None:
-        return "yes" if value else "no"
+        return t("yes") if value else t("no")
     if isinstance(value, int | float):
         return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
     if isinstance(value, dict):
@@ -79,9 +115,11 @@ def _shown(value: Any) -> str:
 def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return t("{seconds} s", seconds=f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}")
     minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 60:
+        return t("{minutes} min {seconds} s", minutes=minutes, seconds=rest)
+    return t("{hours} h {minutes} min", hours=minutes // 60, minutes=minutes % 60)
 
 
 def size(count: int) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from studio import forms, jobs
-from studio.pages import distribution
+from studio import forms, plots, running
+from studio.languages import mark, t, tn
+from studio.pages import distribution, guide, treemap
 from studio.pages.score import runs_table
 
 if TYPE_CHECKING:
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from curation.corpus import Corpus
 
 SHOWN_REJECTED = 5
+MANY = 12
+"""Sources, or tags, beyond which a treemap takes the place of their table."""
 GROUPS = {
-    "source": ("Sources", "Source"),
-    "shape": ("Shapes", "Shape"),
-    "script": ("Languages by script", "Script"),
+    "source": (mark("Sources"), mark("Source")),
+    "shape": (mark("Shapes"), mark("Shape")),
+    "script": (mark("Languages by script"), mark("Script")),
 }
 """Column -> title of its table, name of its first column."""
 
@@ -37,34 +40,26 @@ class Totals:
     duplicates: int
 
 
-@dataclass(frozen=True)
-class Step:
-    """What to do next, and on which page."""
-
-    page: str
-    label: str
-    why: str
-
-
 def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
-    st.title("Overview")
+    st.title(t("Overview"))
     st.caption(forms.plain(str(corpus.path)))
-    now = totals(corpus)
     with st.container():  # always there, so that what follows stays in its place when a job ends
         _running(corpus)
+    guide.draw(corpus)
+    now = totals(corpus)
     if not now.samples:
-        forms.empty_state(
-            "Your data appears here",
-            "Bring raw instruction, chat or preference files: JSON, JSONL, Parquet or CSV. Nothing is written before "
-            "you have seen how the rows will be read.",
-            ["ingest", str(corpus.path), "FILE"],
+        st.caption(
+            t(
+                "Your data appears here: how many samples and where from, how long they are, what was measured, and "
+                "what was chosen and trained. Files may be JSON, JSONL, CSV, Parquet or plain text; nothing is written "
+                "before you have seen how the rows will be read."
+            )
         )
         _rejected(corpus, now)
         return
     _numbers(now)
-    _next(next_step(corpus))
     _contents(corpus)
     _lengths(corpus)
     _scores(corpus)
@@ -89,71 +84,76 @@ def groups(corpus: Corpus, column: str) -> pl.DataFrame:
     )
 
 
-def next_step(corpus: Corpus) -> Step:
-    """The first thing of the loop that has not been done."""
-    if not corpus.score_runs():
-        return Step("score", "Score the samples", "Length and quality signals take seconds and need no model.")
-    if not corpus.selections():
-        return Step(
-            "select", "Select samples", "Choose the samples worth training on, and compare ways to choose them."
-        )
-    if not corpus.mixes():
-        return Step("mix", "Make a mix", "Put selections together and write the files that training reads.")
-    runs = list((corpus.path / "runs").glob("*/config.json"))
-    if not runs:
-        return Step("train", "Train on a mix", "Fine-tune a base model on the mix with one click.")
-    if not any(run.with_name("evaluation.json").exists() for run in runs):
-        return Step("evaluate", "Evaluate the run", "See whether the mix was better than random samples.")
-    return Step(
-        "synthesize", "Synthesize new samples", "The loop is closed: make new samples from the best, and go again."
-    )
-
-
 def _numbers(now: Totals) -> None:
     told = {
-        "Samples": (now.samples, f"{now.duplicates:,} more rows had the text of one of them."),
-        "Sources": (now.sources, None),
-        "Turns": (now.turns, "Messages of all conversations, the system's included."),
-        "Held out": (now.held_out, "Set aside for evaluation: no selection takes them."),
-        "Rejected rows": (now.rejected, "Rows of the files that could not be read; listed below with their reasons."),
+        t("Samples"): (
+            now.samples,
+            tn(
+                "{n} more row had the text of one of them.",
+                "{n:,} more rows had the text of one of them.",
+                now.duplicates,
+            ),
+        ),
+        t("Sources"): (now.sources, None),
+        t("Turns"): (now.turns, t("Messages of all conversations, the system's included.")),
+        t("Held out"): (now.held_out, t("Set aside for evaluation: no selection takes them.")),
+        t("Rejected rows"): (
+            now.rejected,
+            t("Rows of the files that could not be read; listed below with their reasons."),
+        ),
     }
     for cell, (label, (value, help_text)) in zip(st.columns(len(told)), told.items(), strict=True):
         cell.metric(label, f"{value:,}", help=help_text, border=True)
 
 
-def _next(step: Step) -> None:
-    with st.container(border=True, horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.markdown(f"**Next:** {step.why}", width="content")
-        if st.button(
-            step.label, type="primary", icon=":material/arrow_forward:", icon_position="right", key="next_step"
-        ):
-            target = st.session_state.get(forms.PAGES_KEY, {}).get(step.page)
-            if target is not None:
-                st.switch_page(target)
-
-
 def _running(corpus: Corpus) -> None:
-    for job in jobs.jobs(corpus.path):
-        if job.state == "running":
-            with st.container(border=True):
-                st.code(job.line, language="bash", wrap_lines=True)
-                forms.follow(corpus.path, job, key=f"overview-{job.id}")
+    for job in running.live(corpus.path):
+        with st.container(border=True):
+            st.code(job.line, language=None, wrap_lines=True)
+            forms.follow(corpus.path, job, key=f"overview-{job.id}")
 
 
 def _contents(corpus: Corpus) -> None:
-    cells = st.columns([5, 4, 4], gap="small")
-    for cell, (column, (title, label)) in zip(cells, GROUPS.items(), strict=True):
+    found = {column: groups(corpus, column) for column in GROUPS}
+    # Many are easier to see as areas; few as a table, which has their numbers.
+    many = found["source"].height > MANY
+    in_tables = [column for column in GROUPS if column != "source" or not many]
+    if many:
+        st.subheader(t("Sources"))
+        treemap.of_column(corpus, "source")
+    for cell, column in zip(st.columns([5, 4, 4][-len(in_tables) :], gap="small"), in_tables, strict=True):
+        title, label = GROUPS[column]
         with cell:
             st.subheader(
-                title,
-                help=None if column != "script" else "The script of most letters; a cheap stand-in for the language.",
+                t(title),
+                help=None
+                if column != "script"
+                else t("The script of most letters; a cheap stand-in for the language."),
             )
-            _group(corpus, column, label)
-    st.caption("Click a row to browse its samples.")
+            _group(found[column], column, t(label))
+    st.caption(t("Click a row to browse its samples."))
+    _tags(corpus)
 
 
-def _group(corpus: Corpus, column: str, label: str) -> None:
-    found = groups(corpus, column)
+def _tags(corpus: Corpus) -> None:
+    import polars as pl
+
+    column = next(iter(treemap.tag_columns(corpus)), None)
+    if column is None:
+        return
+    counted = treemap.counted(corpus, column)
+    if counted.is_empty():
+        return
+    st.subheader(t("Tags"))
+    if counted.height > MANY:
+        treemap.of_column(corpus, column)
+        return
+    with st.columns([5, 8], gap="small")[0]:
+        shares = counted.select(value="name", samples="samples", share=100 * pl.col("samples") / corpus.count())
+        _group(shares, column, t("Tag"))
+
+
+def _group(found: pl.DataFrame, column: str, label: str) -> None:
     chosen = st.dataframe(
         found,
         hide_index=True,
@@ -164,42 +164,50 @@ def _group(corpus: Corpus, column: str, label: str) -> None:
         column_config={
             # Fixed widths: a column as wide as its text would push the last one over the edge.
             "value": st.column_config.TextColumn(label, width=110),
-            "samples": st.column_config.NumberColumn("Samples", format="localized", width=64),
-            "share": st.column_config.ProgressColumn("Share", format="%.1f %%", min_value=0, max_value=100, width=70),
+            "samples": st.column_config.NumberColumn(t("Samples"), format="localized", width=64),
+            "share": st.column_config.ProgressColumn(
+                t("Share"), format="%.1f %%", min_value=0, max_value=100, width=70
+            ),
         },
-        alt=f"Samples by {column}",
+        alt=t("Samples by {column}", column=label),
     )
     row = forms.chosen_row(chosen, found.height)
     browse = st.session_state.get(forms.PAGES_KEY, {}).get("browse")
     if row is not None and browse is not None:
         value = str(found["value"][row])
-        st.switch_page(browse, query_params={"where": f"{column} = {forms.literal(value)}"})
+        rule = f"{column} = {forms.literal(value)}" if column in GROUPS else treemap.rule(column, value)
+        st.switch_page(browse, query_params={"where": rule})
 
 
 def _lengths(corpus: Corpus) -> None:
-    st.subheader("Token lengths")
+    st.subheader(t("Token lengths"))
     shape = distribution.spread(corpus, "length_tokens", None) if "length_tokens" in corpus.score_columns() else None
     if shape is None:
-        forms.empty_state(
-            "Token lengths appear here",
-            "Lengths are measured by the scorer length: characters, tokens and turns, in seconds.",
-            ["score", str(corpus.path), "length"],
-        )
+        st.caption(t("Lengths are measured by the scorer length: characters, tokens and turns, in seconds."))
+        forms.command_box(corpus, ["score", str(corpus.path), "length"], key="first_length", primary=False)
         return
     response = corpus.query("SELECT sum(length_tokens)::BIGINT, median(length_response_tokens) FROM everything").row(0)
     numbers, chart = st.columns([1, 4], vertical_alignment="center")
-    numbers.metric("Tokens", f"{response[0]:,}")
-    numbers.metric("Median conversation", f"{shape.median:,.0f} tokens")
-    numbers.metric("Median answer", f"{response[1]:,.0f} tokens")
+    numbers.metric(t("Tokens"), f"{response[0]:,}")
+    numbers.metric(t("Median conversation"), t("{n:,.0f} tokens", n=shape.median))
+    numbers.metric(t("Median answer"), t("{n:,.0f} tokens", n=response[1]))
     bins = distribution.histogram(corpus, shape, None)
-    whole = shape.unmeasured == 0
-    counted = f"{shape.measured:,} samples" if whole else f"{shape.measured:,} of {corpus.count():,} samples"
-    said = ", longer ones in the last bar" if shape.clipped else ""
+    total = corpus.count()
     with chart:
-        st.altair_chart(_bars(bins), alt=f"Histogram of tokens per conversation, median {shape.median:,.0f}")
-        st.caption(f"Tokens per conversation, {counted}{said}.")
-        if not whole:
-            st.caption("The others came later: run the scorer length again, it measures only those.")
+        plots.draw(
+            _bars(bins),
+            bins,
+            name="tokens_per_conversation",
+            alt=t("Histogram of tokens per conversation, median {median:,.0f}", median=shape.median),
+        )
+        told = [
+            t("Tokens per conversation, {measured:,} of {total:,} samples.", measured=shape.measured, total=total),
+            t("Longer ones stand in the last bar.") if shape.clipped else "",
+            t("The others came later: run the scorer length again, it measures only those.")
+            if shape.unmeasured
+            else "",
+        ]
+        st.caption(" ".join(filter(None, told)))
 
 
 def _bars(bins: pl.DataFrame) -> Any:
@@ -209,13 +217,13 @@ def _bars(bins: pl.DataFrame) -> Any:
         alt.Chart(bins)
         .mark_bar(binSpacing=1)
         .encode(
-            x=alt.X("low:Q", bin="binned", title="tokens"),
+            x=alt.X("low:Q", bin="binned", title=t("tokens")),
             x2="high:Q",
-            y=alt.Y("samples:Q", title="samples", axis=alt.Axis(format=",d", tickMinStep=1)),
+            y=alt.Y("samples:Q", title=t("samples"), axis=alt.Axis(format=",d", tickMinStep=1)),
             tooltip=[
-                alt.Tooltip("low:Q", format=",.0f", title="from"),
-                alt.Tooltip("high:Q", format=",.0f", title="to"),
-                alt.Tooltip("samples:Q", format=","),
+                alt.Tooltip("low:Q", format=",.0f", title=t("from")),
+                alt.Tooltip("high:Q", format=",.0f", title=t("to")),
+                alt.Tooltip("samples:Q", format=",", title=t("samples")),
             ],
         )
         .properties(height=220)
@@ -223,53 +231,60 @@ def _bars(bins: pl.DataFrame) -> Any:
 
 
 def _scores(corpus: Corpus) -> None:
-    st.subheader("Scores")
+    st.subheader(t("Scores"))
     runs = corpus.score_runs()
     if not runs:
-        st.caption("Nothing is scored yet: which scorers ran, with which model, and what they could not measure.")
+        st.caption(t("Nothing is scored yet: which scorers ran, with which model, and what they could not measure."))
         return
     st.dataframe(
         runs_table(corpus, runs),
         hide_index=True,
         height="content" if len(runs) <= 8 else 330,
         column_config={
-            "scorer": "Scorer",
-            "parameters": st.column_config.TextColumn("Parameters and model", width="medium"),
-            "columns": st.column_config.ListColumn("Columns", width="medium"),
-            "scored": st.column_config.NumberColumn("Scored", format="localized", width="small"),
-            "unscored": st.column_config.NumberColumn("Not measured", format="localized", width="small"),
-            "reasons": st.column_config.TextColumn("Why values are missing", width="medium"),
+            "scorer": t("Scorer"),
+            "parameters": st.column_config.TextColumn(t("Parameters and model"), width="medium"),
+            "columns": st.column_config.ListColumn(t("Columns"), width="medium"),
+            "scored": st.column_config.NumberColumn(t("Scored"), format="localized", width="small"),
+            "unscored": st.column_config.NumberColumn(t("Not measured"), format="localized", width="small"),
+            "reasons": st.column_config.TextColumn(t("Why values are missing"), width="medium"),
         },
-        alt="Scoring runs: parameters, columns, scored and unscored samples with reasons",
+        alt=t("Scoring runs: parameters, columns, scored and unscored samples with reasons"),
     )
 
 
 def _made(corpus: Corpus) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("Selections")
+        st.subheader(t("Selections"))
         chosen = corpus.query(
             "SELECT name, budget, pool, working_set, created_at FROM selections ORDER BY created_at DESC"
         )
         if chosen.is_empty():
-            st.caption("None yet: a selection is a list of samples that a selector chose, best first.")
+            st.caption(t("None yet: a selection is a list of samples that a selector chose, best first."))
         else:
             _table(
                 chosen,
-                "Stored selections",
-                name="Selection",
-                budget="Samples",
-                pool="Chosen from",
-                working_set="Filter",
+                t("Stored selections"),
+                name=t("Selection"),
+                budget=t("Samples"),
+                pool=t("Chosen from"),
+                working_set=t("Filter"),
             )
     with right:
-        st.subheader("Mixes")
+        st.subheader(t("Mixes"))
         mixes = corpus.mixes()
         if not mixes:
-            st.caption("None yet: a mix is what training reads, made of selections.")
+            st.caption(t("None yet: a mix is what training reads, made of selections."))
         else:
             rows = [_mix(name, manifest) for name, manifest in mixes.items()]
-            _table(rows[::-1], "Exported mixes", name="Mix", rows="Training rows", tokens="Tokens", format="Format")
+            _table(
+                rows[::-1],
+                t("Exported mixes"),
+                name=t("Mix"),
+                rows=t("Training rows"),
+                tokens=t("Tokens"),
+                format=t("Format"),
+            )
 
 
 def _mix(name: str, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -291,7 +306,7 @@ def _table(found: Any, alt: str, **labels: str) -> None:
         if frame[name].dtype.is_integer():
             config[name] = st.column_config.NumberColumn(label, format="localized", width="small")
     if "created_at" in frame.columns:
-        config["created_at"] = st.column_config.DatetimeColumn("Made", format="distance", width="small")
+        config["created_at"] = st.column_config.DatetimeColumn(t("Made"), format="YYYY-MM-DD HH:mm", width=130)
     height: Any = "content" if frame.height <= 7 else 260
     st.dataframe(frame, hide_index=True, height=height, column_config=config, placeholder="–", alt=alt)
 
@@ -299,7 +314,7 @@ def _table(found: Any, alt: str, **labels: str) -> None:
 def _rejected(corpus: Corpus, now: Totals) -> None:
     if not now.rejected:
         return
-    st.subheader("Rejected rows")
+    st.subheader(t("Rejected rows"))
     first = corpus.query(
         'SELECT "file", line, reason, left("text", 200) AS "text" FROM rejected ORDER BY "file", line LIMIT ?',
         SHOWN_REJECTED,
@@ -309,16 +324,16 @@ def _rejected(corpus: Corpus, now: Totals) -> None:
         hide_index=True,
         height="content",
         column_config={
-            "file": st.column_config.TextColumn("File", width="medium"),
-            "line": st.column_config.NumberColumn("Line", format="localized", width="small"),
-            "reason": st.column_config.TextColumn("Reason", width="medium"),
-            "text": st.column_config.TextColumn("Text", width="large"),
+            "file": st.column_config.TextColumn(t("File"), width="medium"),
+            "line": st.column_config.NumberColumn(t("Line"), format="localized", width="small"),
+            "reason": st.column_config.TextColumn(t("Reason"), width="medium"),
+            "text": st.column_config.TextColumn(t("Text"), width="large"),
         },
-        alt="The first rows that could not be read",
+        alt=t("The first rows that could not be read"),
     )
     forms.link(
         "browse",
-        f"See all {now.rejected:,} rejected rows" if now.rejected > 1 else "See the rejected row",
+        tn("See the rejected row", "See all {n:,} rejected rows", now.rejected),
         icon=":material/arrow_forward:",
         query={"view": "rejected"},
     )

@@ -3,83 +3,212 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from curation.corpus import SAMPLE_COLUMNS
+from curation.errors import CorpusError
+from curation.sample import Message, Sample, from_row
 from curation.storage.sql import quoted, score_table
 from studio import forms
-from studio.pages import deciding
-from studio.pages.conversations import conversation
+from studio.components import marked_text
+from studio.languages import language, mark, t
+from studio.pages import browsing, deciding, relatives, search_bar, versions
+from studio.pages.conversations import Look, conversation
+from studio.pages.known import known
+from studio.pages.prose import visible
+from studio.pages.spans import KINDS, MEANING, Highlight, highlight
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from curation.corpus import Corpus
 
+AS = {"formatted": mark("Formatted"), "stored": mark("As stored"), "changes": mark("Differences")}
+FACTS = ("batch", "added_at", "held_out", "decision", "decision_reason", "turns", "script")
+LONGEST_TOOLS = 20_000
+"""Characters of a description of tools that are shown."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A sample and what is known of it."""
+
+    sample: Sample
+    facts: dict[str, Any]
+    is_current: bool
+    replaced_by: str | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How samples are to be read."""
+
+    stored: bool
+    changes: bool
+    kinds: Sequence[str]
+
+    def of(self, corpus: Corpus, sample_id: str) -> list[Highlight]:
+        """What is to be marked in a sample."""
+        return [highlight(corpus, sample_id, kind) for kind in self.kinds]
+
+
+def read(corpus: Corpus, sample_id: str) -> Read:
+    """A sample with the facts about it, as it is now or as it was.
+
+    Raises:
+        CorpusError: no sample, or more than one, has this id.
+    """
+    found = read_all(corpus, [sample_id])
+    if not found:
+        whole = corpus.sample(sample_id).id  # a unique beginning of an id will do; else this says what is wrong
+        if whole == sample_id:
+            raise CorpusError(f"The sample {sample_id!r} can't be read.", fix="open the page again")
+        return read(corpus, whole)
+    return found[sample_id]
+
+
+def read_all(corpus: Corpus, ids: Sequence[str]) -> dict[str, Read]:
+    """Several samples by their whole ids; those that are not there are left out."""
     import polars as pl
 
-    from curation.corpus import Corpus
-    from curation.sample import Message, Sample
+    names = ", ".join(f"v.{quoted(c)}" for c in dict.fromkeys([*SAMPLE_COLUMNS, *FACTS]))
+    rows = corpus.run(
+        f"SELECT {names}, s.replaced_by, coalesce(s.is_current, true) AS is_current "
+        "FROM versions v SEMI JOIN asked_frame USING (id) LEFT JOIN states s USING (id)",
+        frames={"asked_frame": pl.DataFrame({"id": list(ids)}, schema={"id": pl.String})},
+    ).iter_rows(named=True)
+    return {row["id"]: Read(from_row(row), row, bool(row["is_current"]), row["replaced_by"]) for row in rows}
 
-RELATIVES = 20
-"""Parents or children that are listed."""
 
-
-def pane(corpus: Corpus, sample: Sample) -> None:
+def pane(corpus: Corpus, read: Read) -> None:
     """Draw everything that is known of a sample."""
-    facts = corpus.query(
-        'SELECT source, shape, script, turns, held_out, coalesce(tags, []) AS tags, "row", batch, added_at, label, '
-        "decision, decision_reason FROM versions WHERE id = ?",
-        sample.id,
-    ).row(0, named=True)
-    later = corpus.query("SELECT replaced_by FROM states WHERE id = ? AND NOT is_current", sample.id)
-    _badges(facts)
-    if later.is_empty():
-        deciding.on_sample(corpus, sample)
+    sample = read.sample
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+        badges(read)
+        if read.is_current and known(corpus, "embedded", lambda: _is_embedded(corpus)):
+            st.button(
+                t("More like this"), key=f"like-{sample.id}", icon=":material/travel_explore:", type="tertiary",
+                on_click=search_bar.like, args=(sample.id,), help=t("Find the samples that mean nearly the same"),
+            )  # fmt: skip
+    if not read.is_current:
+        _earlier(read.replaced_by)
+    before = known(corpus, f"before {sample.id}", lambda: versions.earlier(corpus, sample.id))
+    look = controls(sample, versions=bool(before))
+    if look.changes and before:
+        versions.draw(corpus, before[0], sample.messages, key=sample.id)
     else:
-        _earlier(later["replaced_by"][0])
-    turns(sample)
+        _conversation(corpus, sample, look)
     _scores(corpus, sample.id)
-    _relatives(corpus, sample)
+    relatives.relatives(corpus, sample)
+    relatives.lineage(corpus, sample, edited=bool(before) or not read.is_current)
     if sample.metadata:
-        st.markdown("**Metadata**")
-        st.json(sample.metadata, expanded=1)
-    _choices(corpus, sample.id)
-    _origin(corpus, sample, facts)
+        st.markdown(f"**{t('Metadata')}**")
+        relatives.facts_as_json(read.facts["metadata"])
+    relatives.choices(corpus, sample.id)
+    relatives.origin(corpus, sample, read.facts)
+
+
+def _is_embedded(corpus: Corpus) -> bool:
+    return any((corpus.path / "embeddings").glob("*/about.json"))
+
+
+def controls(sample: Sample, *, versions: bool) -> Reading:
+    """How to read: formatted, as stored or as differences, and what to mark. It stays for the next sample."""
+    ways = ["formatted", "stored", *(["changes"] if versions or sample.rejected is not None else [])]
+    browsing.take_link("read", "read_as", browsing.one_of(list(AS)))
+    browsing.take_link("marks", "read_marks", lambda asked: [kind for kind in asked.split(",") if kind in KINDS])
+    # What this sample has not is asked for again at the next one, so the choice itself is kept apart.
+    wanted = st.session_state.setdefault("read_as", "formatted")
+    st.session_state[f"read_as_{len(ways)}"] = wanted if wanted in ways else "formatted"
+
+    def chosen() -> None:
+        st.session_state["read_as"] = st.session_state[f"read_as_{len(ways)}"]
+
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        way = st.segmented_control(
+            t("Show the text"), ways, key=f"read_as_{len(ways)}", required=True, format_func=lambda w: t(AS[w]),
+            label_visibility="collapsed", on_change=chosen,
+        )  # fmt: skip
+        # In one box, so that the word goes to the next line together with what it names.
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
+            st.caption(t("Highlight"), width="content")
+            kinds = st.pills(
+                t("Highlight"), list(KINDS), key="read_marks", selection_mode="multi", label_visibility="collapsed",
+                format_func=lambda kind: t(KINDS[kind]), persist_state="session",
+            )  # fmt: skip
+    browsing.keep_link("read", wanted if wanted != "formatted" else None)
+    browsing.keep_link("marks", ",".join(kinds) or None)
+    return Reading(way == "stored", way == "changes", kinds)
+
+
+def _conversation(corpus: Corpus, sample: Sample, reading: Reading) -> None:
+    marks = reading.of(corpus, sample.id)
+    there = {each.kind: t(MEANING[each.kind]) for each in marks if not each.missing}
+    if there:
+        marked_text.legend(there, key=f"legend-{sample.id}")
+    for each in marks:
+        _note(each, sample)
+    if reading.changes and sample.rejected is not None:
+        prompt, chosen = prompt_and_answers(sample)
+        conversation(prompt, Look(highlights=marks, key=sample.id))
+        versions.draw_sides(chosen, sample.rejected, key=sample.id)
+    else:
+        turns(sample, Look(stored=reading.stored, highlights=marks, key=sample.id))
+
+
+def _note(found: Highlight, sample: Sample) -> None:
+    if found.missing:
+        told = t("{kind}: run the scorer {scorer} first.", kind=t(KINDS[found.kind]), scorer=found.missing)
+        forms.link("score", told, icon=":material/speed:", query={"scorer": found.missing})
+    elif found.other:
+        forms.link("browse", found.note, icon=":material/content_copy:", query={"sample": found.other})
+    elif found.note:
+        st.caption(forms.plain(visible(found.note)))
+    elif not any(found.find(m.content) for m in sample.messages):
+        st.caption(t("No personal data was found in it."))
 
 
 def _earlier(later: str | None) -> None:
     if later is None:
-        st.info("The rewriting that made this version was undone.", icon=":material/history:")
+        st.info(t("The rewriting that made this version was undone."), icon=":material/history:")
         return
-    st.info("This is an earlier version; it is in no working set.", icon=":material/history:")
-    forms.link("browse", "Read the version that replaced it", icon=":material/history:", query={"sample": later})
+    st.info(t("This is an earlier version; it is in no working set."), icon=":material/history:")
+    told = t("Read the version that replaced it")
+    forms.link("browse", told, icon=":material/history:", query={"sample": later})
 
 
-def _badges(facts: dict[str, Any]) -> None:
-    with st.container(horizontal=True, gap="xsmall"):
-        for name in ("source", "shape", "script"):
-            if facts[name]:
-                st.badge(forms.plain(facts[name]), color="gray", help=name.capitalize())
-        if facts["held_out"]:
-            st.badge("held out", color="orange", icon=":material/lock:", help="Set aside for evaluation")
-        if facts["decision"]:
-            kept = facts["decision"] == "keep"
-            st.badge(
-                forms.plain(facts["decision_reason"] or "kept")
-                if kept
-                else forms.plain(f"dropped: {facts['decision_reason']}"),
-                color="green" if kept else "red",
-                icon=":material/check:" if kept else ":material/block:",
-                help="Decided by hand or by a rule; the History page has who and when",
-            )
-        if facts["label"] is not None:
-            st.badge(
-                "desirable" if facts["label"] else "undesirable",
-                color="green" if facts["label"] else "red",
-                help="Label",
-            )
-        for tag in facts["tags"]:
-            st.badge(forms.plain(tag), color="violet", icon=":material/sell:", help="Tag")
+def badges(read: Read) -> None:
+    """Draw what tells a sample at a glance: source, shape, script, decision, label, tags."""
+    facts = read.facts
+    named = {"source": t("Source"), "shape": t("Shape"), "script": t("Script")}
+    for name, told in named.items():
+        if facts[name]:
+            st.badge(forms.plain(visible(facts[name][:80])), color="gray", help=told)
+    if facts["held_out"]:
+        st.badge(t("held out"), color="orange", icon=":material/lock:", help=t("Set aside for evaluation"))
+    if facts["decision"]:
+        kept = facts["decision"] == "keep"
+        st.badge(
+            forms.plain(decision(facts)), color="green" if kept else "red",
+            icon=":material/check:" if kept else ":material/block:",
+            help=t("Decided by hand or by a rule; the History page has who and when"),
+        )  # fmt: skip
+    if facts["label"] is not None:
+        told = t("desirable") if facts["label"] else t("undesirable")
+        st.badge(told, color="green" if facts["label"] else "red", help=t("Label"))
+    for tag in read.sample.tags[:40]:
+        st.badge(forms.plain(visible(tag[:80])), color="violet", icon=":material/sell:", help=t("Tag"))
+
+
+def decision(facts: dict[str, Any]) -> str:
+    """What was decided about a sample, and why, in words."""
+    reason = visible((facts["decision_reason"] or "")[:200])
+    reason = t(reason) if reason in deciding.REASONS else reason
+    if facts["decision"] == "drop":
+        return t("dropped: {reason}", reason=reason)
+    return t("kept: {reason}", reason=reason) if reason else t("kept")
 
 
 def prompt_and_answers(sample: Sample) -> tuple[Sequence[Message], Sequence[Message]]:
@@ -92,72 +221,78 @@ def prompt_and_answers(sample: Sample) -> tuple[Sequence[Message], Sequence[Mess
     return turns, ()
 
 
-def turns(sample: Sample) -> None:
+def turns(sample: Sample, look: Look | None = None) -> None:
     """The conversation; of a preference sample both answers, side by side."""
     if sample.tools:
-        with st.expander("Tools it may call", icon=":material/build:"):
-            st.code(_indented(sample.tools), language="json", wrap_lines=True)
+        with st.expander(t("Tools it may call"), icon=":material/build:"):
+            st.code(visible(_indented(sample.tools)[:LONGEST_TOOLS]), language=None, wrap_lines=True)
     if sample.rejected is None:
-        conversation(sample.messages)
+        conversation(sample.messages, look)
         return
     prompt, chosen = prompt_and_answers(sample)
-    conversation(prompt)
+    conversation(prompt, look)
     better, worse = st.columns(2)
     with better:
-        st.badge("chosen", color="green", icon=":material/thumb_up:")
-        conversation(chosen)
+        versions.answer_badge(chosen=True)
+        conversation(chosen, look, place="chosen")
     with worse:
-        st.badge("rejected", color="red", icon=":material/thumb_down:")
-        conversation(sample.rejected)
+        versions.answer_badge(chosen=False)
+        conversation(sample.rejected, look, place="rejected")
 
 
 def _indented(text: str) -> str:
     try:
         return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
 def score_rows(corpus: Corpus, sample_id: str) -> list[dict[str, str]]:
     """Every score of a sample: score, value, and why there is none."""
-    rows, seen = [], set()
-    for run in corpus.score_runs():
-        columns = [c for c in run.columns if c not in seen]
-        seen.update(columns)
-        names = ", ".join(map(quoted, columns))
-        found = corpus.query(f"SELECT {names or 'id'}, reason FROM {score_table(run.run)} WHERE id = ?", sample_id)
-        for column in columns:
-            value = None if found.is_empty() else found[column][0]
-            reason = "not scored yet" if found.is_empty() else found["reason"][0]
-            rows.append(
-                {"score": column, "value": _number(value), "why": "" if value is not None else reason or "no value"}
-            )
-    return rows
+    runs = known(corpus, "score runs", corpus.score_runs)
+    columns: dict[str, int] = {}
+    for place, run in enumerate(runs):
+        for column in run.columns:
+            columns.setdefault(column, place)
+    if not columns:
+        return []
+    joins = "".join(f" LEFT JOIN {score_table(run.run)} r{n} ON r{n}.id = k.id" for n, run in enumerate(runs))
+    names = ", ".join(f"r{n}.{quoted(column)} AS c{i}" for i, (column, n) in enumerate(columns.items()))
+    reasons = ", ".join(f"r{n}.reason AS reason{n}, r{n}.id IS NOT NULL AS scored{n}" for n in range(len(runs)))
+    row = corpus.query(f"SELECT {names}, {reasons} FROM (SELECT ? AS id) k{joins}", sample_id).row(0, named=True)
+    found = []
+    for place, (column, n) in enumerate(columns.items()):
+        why = (row[f"reason{n}"] or t("no value")) if row[f"scored{n}"] else t("not scored yet")
+        value = row[f"c{place}"]
+        found.append({"score": column, "value": number(value), "why": "" if value is not None else why})
+    return found
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
+    """A score as it is read."""
     if value is None:
-        return "none"
+        return t("none")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return t("yes") if value else t("no")
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
 def _scores(corpus: Corpus, sample_id: str) -> None:
-    st.markdown("**Scores**")
-    rows = score_rows(corpus, sample_id)
+    st.markdown(f"**{t('Scores')}**")
+    rows = known(corpus, f"scores of {sample_id} in {language()}", lambda: score_rows(corpus, sample_id))
     if not rows:
-        st.caption("Nothing is scored yet.")
+        st.caption(t("Nothing is scored yet."))
         return
     measured = [row for row in rows if not row["why"]]
+    yes, no = t("yes"), t("no")
     with st.container(horizontal=True, gap="xsmall"):
         for row in measured:
-            if row["value"] not in ("yes", "no"):
-                st.badge(forms.plain(f"{row['score']}: {row['value']}"), color="blue")
-            elif row["value"] == "yes":
-                st.badge(forms.plain(row["score"]), color="orange", icon=":material/flag:", help="This flag is set")
-    if clear := [row["score"] for row in measured if row["value"] == "no"]:
-        st.caption(forms.plain(f"Flags that are not set: {', '.join(clear)}"))
+            if row["value"] == yes:
+                st.badge(forms.plain(row["score"]), color="orange", icon=":material/flag:", help=t("This flag is set"))
+            elif row["value"] != no:
+                st.badge(forms.plain(visible(f"{row['score']}: {row['value']}"[:240])), color="blue")
+    if clear := [row["score"] for row in measured if row["value"] == no]:
+        st.caption(forms.plain(t("Flags that are not set: {names}", names=", ".join(clear))))
     missing = [{"score": row["score"], "why": row["why"]} for row in rows if row["why"]]
     if missing:
         st.dataframe(
@@ -165,73 +300,6 @@ def _scores(corpus: Corpus, sample_id: str) -> None:
             hide_index=True,
             height="content",
             row_height=28,
-            column_config={"score": "Not measured", "why": "Why"},
-            alt="Scores that this sample has no value for, with the reason",
+            column_config={"score": t("Not measured"), "why": t("Why")},
+            alt=t("Scores that this sample has no value for, with the reason"),
         )
-
-
-def _relatives(corpus: Corpus, sample: Sample) -> None:
-    parents = _texts(corpus, "list_contains(?, id)", list(sample.parents)) if sample.parents else None
-    children = _texts(corpus, "list_contains(parents, ?)", sample.id)
-    if sample.operator:
-        st.markdown("**Made by**")
-        st.json(json.loads(sample.operator), expanded=False)
-    for title, found in (("Parents", parents), ("Children", children)):
-        if found is None or found.is_empty():
-            continue
-        st.markdown(f"**{title}**")
-        for sample_id, text in found.iter_rows():
-            forms.link("browse", text or sample_id, icon=":material/account_tree:", query={"sample": sample_id})
-    missing = 0 if parents is None else len(sample.parents) - parents.height
-    if missing:
-        st.caption(f"{missing:,} of its parents are not in this corpus.")
-
-
-def _texts(corpus: Corpus, where: str, value: Any) -> pl.DataFrame:
-    return corpus.query(
-        f"SELECT id, left(regexp_replace(instruction, '\\s+', ' ', 'g'), 70) AS text FROM samples WHERE {where} "
-        f"ORDER BY position LIMIT {RELATIVES}",
-        value,
-    )
-
-
-def _choices(corpus: Corpus, sample_id: str) -> None:
-    rows = corpus.query(
-        "SELECT s.name AS selection, CASE WHEN c.id IS NOT NULL THEN 'rank ' || c.rank ELSE 'left' END AS chosen, "
-        "coalesce(n.reason, CASE WHEN c.id IS NULL THEN 'not in its pool' ELSE '' END) AS reason FROM selections s "
-        'LEFT JOIN (SELECT name, id, "rank" AS rank FROM selected WHERE id = ?) c USING (name) '
-        "LEFT JOIN (SELECT name, id, reason FROM not_selected WHERE id = ?) n USING (name) ORDER BY s.created_at",
-        sample_id,
-        sample_id,
-    )
-    if rows.is_empty():
-        return
-    st.markdown("**Selections**")
-    st.dataframe(
-        rows,
-        hide_index=True,
-        height="content",
-        column_config={
-            "selection": st.column_config.TextColumn("Selection", width="small"),
-            "chosen": st.column_config.TextColumn("Chosen", width="small"),
-            "reason": "Why not",
-        },
-        alt="Which selections took this sample, and why others left it",
-    )
-
-
-def _origin(corpus: Corpus, sample: Sample, facts: dict[str, Any]) -> None:
-    st.markdown("**Origin**")
-    file = corpus.query('SELECT "file" FROM batches WHERE batch = ? ORDER BY added_at LIMIT 1', facts["batch"])
-    told = []
-    if not file.is_empty():
-        told.append(f"File {file.item()}")
-    if facts["row"] is not None:
-        told.append(f"row {facts['row']:,}")
-    told.append(f"added {facts['added_at']:%Y-%m-%d %H:%M}")
-    again = corpus.query('SELECT source, "row" FROM duplicates WHERE id = ? LIMIT 20', sample.id)
-    st.caption(forms.plain(", ".join(told)))
-    if not again.is_empty():
-        places = "; ".join(source if row is None else f"{source} row {row:,}" for source, row in again.iter_rows())
-        st.caption(forms.plain(f"The same text came again in: {places}"))
-    st.code(sample.id, language=None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio import forms
+from studio.languages import t, tn, told_text
 
 if TYPE_CHECKING:
     from studio.pages.run_data import RunData
@@ -18,24 +19,30 @@ def about(data: RunData) -> None:
     """Notes, the config, the folder and the end of the log."""
     told = data.report
     for note in told.notes:
-        st.caption(forms.plain(note))
+        st.caption(forms.plain(told_text(note)))
     if told.learning_rate is not None:
-        st.caption(forms.plain(f"Learning rate {told.learning_rate:g}: {told.learning_rate_reason}."))
-    if told.dropped:
-        st.caption(forms.plain("Rows left out: " + "; ".join(f"{why} ({n:,})" for why, n in told.dropped.items())))
-    with st.expander("Settings of this run"):
+        reason = told_text(told.learning_rate_reason or "")
+        st.caption(forms.plain(t("Learning rate {rate:g}: {reason}.", rate=told.learning_rate, reason=reason)))
+    for why, n in told.dropped.items():
+        left_out = tn("{n} row left out: {reason}", "{n:,} rows left out: {reason}", n, reason=told_text(why))
+        st.caption(forms.plain(left_out))
+    with st.expander(t("Settings of this run")):
         changed = changed_settings(data.config)
         st.dataframe(
             [{"setting": name, "value": value} for name, value in changed.items()],
             hide_index=True,
             width=640,
-            alt="Settings of this run that differ from the defaults",
+            column_config={
+                "setting": st.column_config.TextColumn(t("Setting")),
+                "value": st.column_config.TextColumn(t("Value")),
+            },
+            alt=t("Settings of this run that differ from the defaults"),
         )
-        st.caption("Settings that are not in the table have their defaults.")
+        st.caption(t("Settings that are not in the table have their defaults."))
         if told.launch:
-            st.caption("Its processes are started by")
-            st.code(told.launch, language="bash", wrap_lines=True)
-    with st.expander("Folder and log"):
+            st.caption(t("Its processes are started by"))
+            st.code(told.launch, language=None, wrap_lines=True)
+    with st.expander(t("Folder and log")):
         st.code(str(data.folder), language=None)
         log = data.folder / "log.txt"
         if log.is_file():

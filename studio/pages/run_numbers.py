@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from studio import forms
+from studio.languages import t, told_text
 
 if TYPE_CHECKING:
     from studio.pages.run_data import RunData
@@ -22,14 +23,15 @@ def warnings(data: RunData) -> None:
         _warning(concern)
     rest = data.concerns[AT_ONCE:]
     if rest:
-        with st.expander(f"{len(rest)} more"):
+        with st.expander(t("{n} more", n=len(rest))):
             for concern in rest:
                 _warning(concern)
 
 
 def _warning(concern: Concern) -> None:
     draw, icon = (st.warning, ":material/warning:") if concern.serious else (st.info, ":material/lightbulb:")
-    draw(f"{forms.plain(concern.text)}  \n**What to do:** {forms.plain(concern.fix)}.", icon=icon)
+    seen, fix = forms.plain(told_text(concern.text)), forms.plain(told_text(concern.fix))
+    draw("  \n".join([seen, t("**What to do:** {advice}.", advice=fix)]), icon=icon)
 
 
 def numbers(data: RunData, *, live: bool) -> None:
@@ -37,9 +39,9 @@ def numbers(data: RunData, *, live: bool) -> None:
     told = data.report
     cells = st.columns(6)
     cells[0].metric(
-        "Training loss",
-        "none yet" if told.train_loss is None else f"{told.train_loss:.3f}",
-        help="The last logged one. For SFT in nats per token.",
+        t("Training loss"),
+        t("none yet") if told.train_loss is None else f"{told.train_loss:.3f}",
+        help=t("The last logged one. For SFT in nats per token."),
     )
     with cells[1]:
         _held_out(data)
@@ -50,7 +52,9 @@ def numbers(data: RunData, *, live: bool) -> None:
     with cells[4]:
         _time(data, live=live)
     cells[5].metric(
-        "Rows", f"{told.rows:,}", help=f"{told.tokens:,} tokens, {told.truncated:,} rows cut, once through."
+        t("Rows"),
+        f"{told.rows:,}",
+        help=t("{tokens:,} tokens, {cut:,} rows cut, once through.", tokens=told.tokens, cut=told.truncated),
     )
 
 
@@ -60,22 +64,22 @@ def _held_out(data: RunData) -> None:
     accuracy = next((e["accuracy"] for e in reversed(data.held_out) if e.get("accuracy") is not None), None)
     if accuracy is not None:
         interval = next(e.get("accuracy_interval") for e in reversed(data.held_out) if e.get("accuracy") is not None)
-        shown = f"{interval[0]:.0%} to {interval[1]:.0%}" if interval else None
+        shown = t("{low:.0%} to {high:.0%}", low=interval[0], high=interval[1]) if interval else None
         st.metric(
-            "Held-out accuracy",
+            t("Held-out accuracy"),
             f"{accuracy:.1%}",
             shown,
             delta_color="off",
             delta_arrow="off",
-            help="Held-out pairs in which the chosen answer is preferred, with its 95 % interval.",
+            help=t("Held-out pairs in which the chosen answer is preferred, with its 95 % interval."),
         )
         return
     st.metric(
-        "Held-out loss",
-        f"{losses[-1]:.3f}" if losses else "none",
+        t("Held-out loss"),
+        f"{losses[-1]:.3f}" if losses else t("none"),
         change,
         delta_color="inverse",
-        help="On eval.jsonl, with its change since before training; none without held-out rows.",
+        help=t("On eval.jsonl, with its change since before training; none without held-out rows."),
     )
 
 
@@ -84,17 +88,18 @@ def _speed(data: RunData, *, live: bool) -> None:
     speed = data.report.tokens_per_second if speed is None else speed
     mfu = data.recent("mfu")
     reason = data.last("mfu_reason")
-    told = "Through the model since it was started or resumed; held-out losses and checkpoints do not count."
-    share = (
-        "MFU is the share of the GPU's dense bf16 peak." if mfu is not None else f"No MFU: {reason}." if reason else ""
-    )
+    told = [t("Through the model since it was started or resumed; held-out losses and checkpoints do not count.")]
+    if mfu is not None:
+        told.append(t("MFU is the share of the GPU's dense bf16 peak."))
+    elif reason:
+        told.append(t("No MFU: {reason}.", reason=told_text(reason)))
     st.metric(
-        "Tokens per second",
-        "none yet" if speed is None else f"{speed:,.0f}",
+        t("Tokens per second"),
+        t("none yet") if speed is None else f"{speed:,.0f}",
         f"MFU {mfu:.1%}" if mfu is not None else None,
         delta_color="off",
         delta_arrow="off",
-        help=f"{told} {share}".strip(),
+        help="  \n".join(map(forms.plain, told)),
     )
 
 
@@ -102,9 +107,9 @@ def _memory(data: RunData) -> None:
     peak = data.last("peak_memory_gib") or data.report.peak_memory_gib
     gpu = "cuda" in (data.report.device or "")
     st.metric(
-        "Peak memory",
-        "none yet" if peak is None else f"{peak:.2f} GiB",
-        help="Most that tensors took on the GPU." if gpu else "Most that the process took.",
+        t("Peak memory"),
+        t("none yet") if peak is None else f"{peak:.2f} GiB",
+        help=t("Most that tensors took on the GPU.") if gpu else t("Most that the process took."),
     )
 
 
@@ -112,9 +117,13 @@ def _time(data: RunData, *, live: bool) -> None:
     left = data.last("seconds_left")
     if live and left is not None:
         st.metric(
-            "Time left",
+            t("Time left"),
             forms.duration(left),
-            help="From the steps since it was started or resumed, held-out losses and checkpoints included.",
+            help=t("From the steps since it was started or resumed, held-out losses and checkpoints included."),
         )
         return
-    st.metric("Training time", forms.duration(data.report.seconds), help="In training steps, over all resumptions.")
+    st.metric(
+        t("Training time"),
+        forms.duration(data.report.seconds),
+        help=t("In training steps, over all resumptions."),
+    )

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from curation.errors import WinnowError
-from studio import forms, jobs
-from studio.pages import run_about, run_charts, run_numbers, run_samples
+from studio import forms, jobs, running
+from studio.door import access
+from studio.languages import mark, t
+from studio.pages import run_about, run_charts, run_next, run_numbers, run_samples
 from studio.pages.run_data import RunData, run_data
 
 if TYPE_CHECKING:
@@ -24,16 +26,22 @@ BADGES = {
     "failed": ("red", ":material/error:"),
     "died": ("red", ":material/error:"),
 }
-PREPARING = {
-    "starting": "loading libraries, the model and the mix",
-    "running": "loading libraries, the model and the mix",
+STATES = {
+    "done": mark("done"),
+    "running": mark("running"),
+    "starting": mark("starting"),
+    "stopped": mark("stopped"),
+    "failed": mark("failed"),
+    "died": mark("died"),
+    "none": mark("not started"),
 }
+PREPARING = ("starting", "running")
 LONG = 5_000_000
 """Bytes of events that take about a second to read."""
 RESUMABLE = ("stopped", "died", "failed")
 SAID = {
-    "died": "The process is gone without a word. Resume goes on from the last checkpoint.",
-    "stopped": "Stopped with a checkpoint. Resume goes on from there.",
+    "died": mark("The process is gone without a word. Resume goes on from the last checkpoint."),
+    "stopped": mark("Stopped with a checkpoint. Resume goes on from there."),
 }
 
 
@@ -45,16 +53,16 @@ def run_folders(corpus: Corpus) -> list[Path]:
 
 def section(corpus: Corpus) -> None:
     """The part of the page that shows runs."""
-    st.subheader("Runs")
+    st.subheader(t("Runs"))
     names = [folder.name for folder in run_folders(corpus)]
     if starting(corpus, names):
         st.fragment(_wait_for_folder, run_every=1)(corpus, names)
     if not names:
-        st.caption("No run yet. Its loss curve, speed and state appear here while it trains.")
+        st.caption(t("No run yet. Its loss curve, speed and state appear here while it trains."))
         return
     asked = st.query_params.get("run")
     place = names.index(asked) if asked in names else 0
-    name = st.selectbox("Run", names, index=place, key=f"run_{len(names)}_{names[0]}", width=480)
+    name = st.selectbox(t("Training run"), names, index=place, key=f"run_{len(names)}_{names[0]}", width=480)
     if name != names[0] or asked:
         st.query_params["run"] = name
     follow(corpus, corpus.path / "runs" / name)
@@ -64,7 +72,7 @@ def any_live(corpus: Corpus) -> bool:
     """Whether a run trains, or is about to."""
     from training.runs.run_folder import status
 
-    trains = any(job.state == "running" and job.argv[0] == "train" for job in jobs.jobs(corpus.path))
+    trains = any(job.argv[0] == "train" for job in running.live(corpus.path))
     return trains or any(status(folder).live for folder in run_folders(corpus))
 
 
@@ -78,24 +86,20 @@ def follow(corpus: Corpus, folder: Path) -> None:
 
 def starting(corpus: Corpus, names: list[str]) -> bool:
     """Whether a job trains a run whose folder is not among these yet."""
-    return any(
-        job.state == "running" and job.argv[0] == "train" and run_name(job) not in (None, *names)
-        for job in jobs.jobs(corpus.path)
-    )
+    return any(job.argv[0] == "train" and run_name(job) not in (None, *names) for job in running.live(corpus.path))
 
 
 def _wait_for_folder(corpus: Corpus, names: list[str]) -> None:
     if not starting(corpus, names) or len(run_folders(corpus)) != len(names):
         st.rerun()
-    st.caption("A run is starting; it appears here in a moment.")
+    st.caption(t("A run is starting; it appears here in a moment."))
 
 
 def is_live(corpus: Corpus, folder: Path) -> bool:
     """Whether a process works on the run, or a job is about to start one."""
     from training.runs.run_folder import status
 
-    job = job_of(corpus, folder)
-    return status(folder).live or (job is not None and job.state == "running")
+    return status(folder).live or any(run_name(job) == folder.name for job in running.live(corpus.path))
 
 
 def _run(corpus: Corpus, folder: Path, was_live: bool) -> None:
@@ -113,10 +117,10 @@ def _run(corpus: Corpus, folder: Path, was_live: bool) -> None:
     _state(corpus, folder, now, live, data)
     run_numbers.warnings(data)
     run_numbers.numbers(data, live=live)
-    run_charts.losses(data)
+    st.fragment(run_charts.losses)(data)
     run_charts.small_multiples(data)
     run_charts.diagnostics(data)
-    run_samples.samples(data)
+    st.fragment(run_samples.samples)(data)
     run_about.about(data)
 
 
@@ -124,7 +128,7 @@ def _state(corpus: Corpus, folder: Path, now: RunStatus, live: bool, data: RunDa
     state = "starting" if live and now.state in RESUMABLE else now.state
     colour, icon = BADGES.get(state, ("gray", None))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
+        st.badge(t(STATES.get(state, state)), icon=icon, color=colour)  # type: ignore[arg-type]
         share = now.step / now.max_steps if now.max_steps else 0.0
         st.progress(1.0 if state == "done" else min(1.0, share), text=so_far(now, state, data))
         if now.live:
@@ -132,38 +136,76 @@ def _state(corpus: Corpus, folder: Path, now: RunStatus, live: bool, data: RunDa
         elif state in RESUMABLE:
             _resume_button(corpus, folder)
     if state == "failed" and now.message:
-        forms.show_error(WinnowError(now.message, fix=now.fix or f"read {folder / 'log.txt'}"))
+        fix = now.fix or t("read {path}", path=folder / "log.txt")
+        forms.show_error(WinnowError(now.message, fix=fix))
     elif state in SAID:
-        st.caption(SAID[state])
-    if state == "done" and data.config.get("method") != "reward":
-        forms.link("chat", "Ask the model yourself", icon=":material/forum:", query={"run": folder.name})
-    if data.early_stop and state == "done":
-        best, waited = data.early_stop["best_step"], data.early_stop["patience"]
-        told = f"Ended early: {waited} held-out losses in a row were no better than that of step {best:,}"
-        st.caption(f"{told}, whose weights are kept.")
-    elif data.report.best_step and state == "done":
-        st.caption(f"The weights kept are those of step {data.report.best_step:,}, which had the best held-out loss.")
+        st.caption(t(SAID[state]))
+    if state == "done":
+        _ended(corpus, folder, data)
+
+
+def _ended(corpus: Corpus, folder: Path, data: RunData) -> None:
+    if data.early_stop:
+        st.caption(
+            t(
+                "Ended early: {waited} held-out losses in a row were no better than that of step {best:,}, whose "
+                "weights are kept.",
+                waited=data.early_stop["patience"],
+                best=data.early_stop["best_step"],
+            )
+        )
+    elif data.report.best_step:
+        st.caption(
+            t(
+                "The weights kept are those of step {step:,}, which had the best held-out loss.",
+                step=data.report.best_step,
+            )
+        )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        run_next.evaluate_button(corpus, folder)
+        if data.config.get("method") != "reward":
+            forms.link("chat", t("Ask the model yourself"), icon=":material/forum:", query={"run": folder.name})
+        forms.link("compare_runs", t("Compare runs"), icon=":material/compare_arrows:", query={"run": folder.name})
 
 
 def so_far(now: RunStatus, state: str, data: RunData) -> str:
     """Where the run is, in words."""
     if not now.max_steps:
-        return PREPARING.get(state, "no step yet")
-    text = f"step {now.step:,} of {now.max_steps:,}"
+        return t("loading libraries, the model and the mix") if state in PREPARING else t("no step yet")
     epoch = data.last("epoch")
-    return f"{text} · epoch {epoch:.2f}" if epoch is not None else text
+    if epoch is None:
+        return t("step {step:,} of {steps:,}", step=now.step, steps=now.max_steps)
+    return t("step {step:,} of {steps:,} · epoch {epoch:.2f}", step=now.step, steps=now.max_steps, epoch=epoch)
 
 
 def _cancel_button(corpus: Corpus, folder: Path) -> None:
-    if st.button(
-        "Stop", icon=":material/stop:", key=f"cancel_{folder.name}", help="Saves a checkpoint first; Resume goes on."
-    ):
-        cancel(corpus, folder)
-        st.toast("The run saves a checkpoint and stops.")
+    may = access.may_edit()
+    st.button(
+        t("Stop"),
+        icon=":material/stop:",
+        key=f"cancel_{folder.name}",
+        disabled=not may,
+        help=t("Saves a checkpoint first; Resume goes on.") if may else run_next.viewer(),
+        on_click=_stop,
+        args=(corpus, folder),
+    )
+
+
+def _stop(corpus: Corpus, folder: Path) -> None:
+    access.require_editor()
+    cancel(corpus, folder)
+    st.toast(t("The run saves a checkpoint and stops."))
 
 
 def _resume_button(corpus: Corpus, folder: Path) -> None:
-    if st.button("Resume", icon=":material/play_arrow:", key=f"resume_{folder.name}"):
+    may = access.may_edit()
+    if st.button(
+        t("Resume"),
+        icon=":material/play_arrow:",
+        key=f"resume_{folder.name}",
+        disabled=not may,
+        help=t("Goes on from the last checkpoint.") if may else run_next.viewer(),
+    ):
         _resume(corpus, folder)
 
 
@@ -194,6 +236,7 @@ def cancel(corpus: Corpus, folder: Path) -> None:
 def _resume(corpus: Corpus, folder: Path) -> None:
     job = job_of(corpus, folder)
     try:
+        access.require_editor()
         if job is not None:
             jobs.resume(job)
         else:
@@ -201,7 +244,7 @@ def _resume(corpus: Corpus, folder: Path) -> None:
     except WinnowError as error:
         forms.show_error(error)
         return
-    st.toast("The run goes on from its last checkpoint.")
+    st.toast(t("The run goes on from its last checkpoint."))
     st.rerun()
 
 

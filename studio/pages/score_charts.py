@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from studio import forms
-from studio.comparisons import POOL, label
-from studio.pages.diversity_charts import GREY, colours
+from studio import forms, plots
+from studio.comparisons import POOL
+from studio.languages import t
+from studio.pages.diversity_charts import GREY, called, colours
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,7 +31,7 @@ def section(compared: Comparison, first: Sequence[str] = ()) -> None:
     if not columns:
         return
     column = st.selectbox(
-        "Distribution of",
+        t("Distribution of"),
         columns,
         _telling(compared, columns),
         key="compared_score",
@@ -38,26 +39,34 @@ def section(compared: Comparison, first: Sequence[str] = ()) -> None:
         width=300,
     )
     bins = _labelled(compared.histograms.filter(column=column))
-    st.altair_chart(chart(bins, column), alt=f"Distribution of {column} in the pool and in each selection")
+    plots.draw(
+        chart(bins, column),
+        bins.drop("column", "kind", "name"),
+        name=f"{column}_by_selection",
+        key="compared_distribution",
+        alt=t("Distribution of {column} in the pool and in each selection", column=column),
+    )
     spreads = _labelled(compared.spreads.filter(column=column))
     st.dataframe(
         spreads.drop_nulls("mean").select("label", "measured", "mean", "q25", "median", "q75"),
         hide_index=True,
         height="content",
         column_config={
-            "label": "Samples",
-            "measured": st.column_config.NumberColumn("Measured", format="localized"),
+            "label": t("Samples"),
+            "measured": st.column_config.NumberColumn(t("Measured"), format="localized"),
             **{
                 name: st.column_config.NumberColumn(title, format="%.4g")
-                for name, title in (("mean", "Mean"), ("q25", "25 %"), ("median", "Median"), ("q75", "75 %"))
+                for name, title in (("mean", t("Mean")), ("q25", "25 %"), ("median", t("Median")), ("q75", "75 %"))
             },
         },
-        alt=f"Mean and quartiles of {column}",
+        alt=t("Mean and quartiles of {column}", column=column),
     )
-    st.caption("The baselines have as many samples as the smallest selection. The outer bars count what lies beyond.")
+    st.caption(
+        t("The baselines have as many samples as the smallest selection. The outer bars count what lies beyond.")
+    )
     unmeasured = spreads.filter(spreads["mean"].is_null())["label"].to_list()
     if unmeasured:
-        st.caption(forms.plain(f"No sample has {column} in: {', '.join(unmeasured)}."))
+        st.caption(forms.plain(t("No sample has {column} in: {names}.", column=column, names=", ".join(unmeasured))))
 
 
 def _telling(compared: Comparison, columns: list[str]) -> int:
@@ -71,31 +80,31 @@ def _telling(compared: Comparison, columns: list[str]) -> int:
 def _labelled(frame: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
-    return frame.with_columns(pl.Series("label", [label(row) for row in frame.iter_rows(named=True)], dtype=pl.String))
+    return frame.with_columns(pl.Series("label", [called(row) for row in frame.iter_rows(named=True)], dtype=pl.String))
 
 
 def chart(bins: pl.DataFrame, column: str) -> Any:
     """The pool as a grey area, each selection as a line, the baselines as dashed lines."""
     import altair as alt
 
-    names = [name for name in dict.fromkeys(bins["label"]) if name != POOL]
+    names = [name for name in dict.fromkeys(bins["label"]) if name != t(POOL)]
     axis = alt.Axis(format=",.4~g", tickCount=8)
     x = alt.X("low:Q", title=column, scale=alt.Scale(zero=False, nice=False), axis=axis)
     bins = bins.with_columns(((bins["low"] + bins["high"]) / 2).alias("middle"))
     middle = alt.X("middle:Q", title=column, axis=axis)
-    y = alt.Y("share:Q", title="share of samples", axis=alt.Axis(format="%"))
+    y = alt.Y("share:Q", title=t("share of samples"), axis=alt.Axis(format="%"))
     tooltip = [
-        alt.Tooltip("label:N", title="samples"),
-        alt.Tooltip("low:Q", title="from", format=",.4~g"),
-        alt.Tooltip("high:Q", title="to", format=",.4~g"),
-        alt.Tooltip("share:Q", format=".1%"),
+        alt.Tooltip("label:N", title=t("samples")),
+        alt.Tooltip("low:Q", title=t("from"), format=",.4~g"),
+        alt.Tooltip("high:Q", title=t("to"), format=",.4~g"),
+        alt.Tooltip("share:Q", title=t("share"), format=".1%"),
     ]
     pool = alt.Chart(bins.filter(kind="pool")).mark_bar(color=GREY, opacity=0.25, binSpacing=0)
     lines = alt.Chart(bins.filter(bins["kind"] != "pool")).mark_line(interpolate="step", strokeWidth=2)
     colour = alt.Color(
         "label:N", scale=colours(names), title=None, legend=alt.Legend(orient="top", labelLimit=160, columns=4)
     )
-    dashes = {"random draws": [5, 3], "longest answers": [2, 2]}
+    dashes = {t("random draws"): [5, 3], t("longest answers"): [2, 2]}
     dash = alt.StrokeDash(
         "label:N", scale=alt.Scale(domain=names, range=[dashes.get(n, [1, 0]) for n in names]), legend=None
     )

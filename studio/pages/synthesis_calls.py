@@ -11,6 +11,7 @@ import streamlit as st
 
 from curation.errors import WinnowError
 from studio import forms
+from studio.languages import t
 
 if TYPE_CHECKING:
     from curation.language_models.calls import Attempt
@@ -30,11 +31,11 @@ def calls_of(folder: Path, metadata: Mapping[str, Any], *, key: str, opened: boo
     """
     calls = metadata.get("calls") or {}
     if not calls:
-        st.caption("No call was kept for it.")
+        st.caption(t("No call was kept for it."))
         return
     shown = st.expander(
-        f"Calls and raw answers ({len(calls)})", expanded=opened, icon=":material/forum:", key=f"calls-{key}",
-        on_change="rerun",
+        t("Calls and raw answers ({n:,})", n=len(calls)), expanded=opened, icon=":material/forum:",
+        key=f"calls-{key}", on_change="rerun",
     )  # fmt: skip
     if not shown.open:
         return
@@ -46,10 +47,10 @@ def calls_of(folder: Path, metadata: Mapping[str, Any], *, key: str, opened: boo
             return
         made = sorted((step for step in found if found[step]), key=lambda step: found[step][-1].created)
         if not made:
-            st.caption("Its calls are no longer in calls.sqlite.")
+            st.caption(t("Its calls are no longer in calls.sqlite."))
             return
-        step = st.segmented_control("Step", made, default=made[-1], required=True, key=f"step-{key}")
-        st.markdown("**Asked**")
+        step = st.segmented_control(t("Step"), made, default=made[-1], required=True, key=f"step-{key}")
+        st.markdown(f"**{t('Asked')}**")
         st.text(asked(found[step][0].request)[:LONGEST])
         for attempt in found[step]:
             _attempt(attempt)
@@ -75,25 +76,27 @@ def asked(request: str) -> str:
 
 
 def _attempt(attempt: Attempt) -> None:
-    told = [f"attempt {attempt.attempt}", attempt.model, attempt.endpoint, attempt.created[:19].replace("T", " ")]
-    told += [f"{attempt.seconds:.2f} s"] if attempt.seconds is not None else []
+    told = [t("Attempt {n}", n=attempt.attempt), attempt.model, attempt.endpoint]
+    told.append(f"{attempt.created[:19].replace('T', ' ')} UTC")
+    told += [t("{seconds:.2f} s", seconds=attempt.seconds)] if attempt.seconds is not None else []
     if attempt.input_tokens is not None and attempt.output_tokens is not None:
-        told.append(f"{attempt.input_tokens:,} tokens in, {attempt.output_tokens:,} out")
-    told += [f"ended by {attempt.finish_reason}"] if attempt.finish_reason else []
+        sent, received = attempt.input_tokens, attempt.output_tokens
+        told.append(t("{sent:,} tokens in, {received:,} out", sent=sent, received=received))
+    told += [t("ended by {reason}", reason=attempt.finish_reason)] if attempt.finish_reason else []
     if attempt.cost_usd is not None:
-        told.append(f"{attempt.cost_usd:.2g} US dollars")
+        told.append(t("{amount:.2g} US dollars", amount=attempt.cost_usd))
     with st.container(border=True, gap="xsmall"):
         if attempt.error is not None:
-            st.badge("failed", color="red")
+            st.badge(t("failed"), color="red", icon=":material/error:")
             st.text(attempt.error)
         else:
-            st.badge("answered", color="green")
+            st.badge(t("answered"), color="green", icon=":material/check:")
             st.text(_answer(attempt.response or {})[:LONGEST])
         st.caption(forms.plain(" · ".join(told)))
         if attempt.response is not None:
-            with st.popover("Raw response"):
+            with st.popover(t("Raw response")):
                 st.code(
-                    json.dumps(attempt.response, ensure_ascii=False, indent=1)[:LONGEST], language="json",
+                    json.dumps(attempt.response, ensure_ascii=False, indent=1)[:LONGEST], language=None,
                     wrap_lines=True,
                 )  # fmt: skip
 

@@ -12,6 +12,8 @@ import streamlit as st
 
 from curation.errors import CorpusError, WinnowError
 from studio import forms, jobs
+from studio.door import access
+from studio.languages import mark, t, tn, told, told_text
 
 if TYPE_CHECKING:
     from curation.corpus import Corpus
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from studio.pages.synthesize import Filled
     from synthesis.bounding import UpperBound
 
-FREE = {"demo": "Cost: none, the answers are replayed.", "none": "Cost: none, nobody is asked."}
+FREE = {"demo": mark("Cost: none, the answers are replayed."), "none": mark("Cost: none, nobody is asked.")}
 REPLAYED = 20
 """Seed samples that are replayed for the bound shown here; the pilot's report replays more."""
 REPLAY_SECONDS = 0.5
@@ -57,26 +59,34 @@ def before(corpus: Corpus, filled: Filled, asked: Asked) -> None:
     found = None if reason else upper(corpus, filled, asked)
     bound = None if isinstance(found, WinnowError) else found
     drawn = asked.limit if bound is None else bound.seeds
-    told = [] if asked.seeds is None else [f"{asked.seeds:,} samples of the working set can be seed samples"]
-    told += ["It brings seed samples of its own"] if asked.seeds is None and bound is not None else []
-    told += [f"drawn: {drawn:,}"] if bound is not None else []
-    st.caption("; ".join(told))
+    facts = []
+    if asked.seeds is not None:
+        facts.append(
+            tn(
+                "{n} sample of the working set can be a seed sample",
+                "{n:,} samples of the working set can be seed samples",
+                asked.seeds,
+            )
+        )
+    facts += [t("It brings seed samples of its own")] if asked.seeds is None and bound is not None else []
+    facts += [t("drawn: {n:,}", n=drawn)] if bound is not None else []
+    st.caption(" · ".join(facts))
     if isinstance(found, WinnowError):
         forms.show_error(found)
-        reason = found.message
+        reason = told(found)[0]
     if bound is not None:
-        st.markdown("**At most**")
+        st.markdown(f"**{t('Upper bound')}**")
         st.caption(forms.plain(told_bound(bound)))
         if bound.cost_usd is None and asked.budget and not reason:
-            reason = "A budget needs a known price: set it under Pace and price."
+            reason = t("A budget needs a known price: set it under Pace and price.")
     if filled.model in FREE:
-        st.caption(FREE[filled.model])
+        st.caption(t(FREE[filled.model]))
     else:
         _pilot(corpus, filled, asked, bound, reason)
-    st.markdown("**Run**")
+    st.markdown(f"**{t('Run')}**")
     forms.command_box(
-        corpus, filled.argv, key="synthesize", label=f"Synthesize from {drawn:,} seed samples",
-        disabled_reason=reason,
+        corpus, filled.argv, key="synthesize", disabled_reason=reason,
+        label=tn("Synthesize from {n} seed sample", "Synthesize from {n:,} seed samples", drawn),
     )  # fmt: skip
 
 
@@ -114,25 +124,29 @@ def upper(corpus: Corpus, filled: Filled, asked: Asked) -> UpperBound | WinnowEr
 
 def told_bound(bound: UpperBound) -> str:
     """The bound in a sentence."""
-    cost = "cost unknown, which is not zero" if bound.cost_usd is None else f"{bound.cost_usd:,.2f} US dollars"
+    cost = t("cost unknown, which is not zero")
+    if bound.cost_usd is not None:
+        cost = t("{amount:,.2f} US dollars", amount=bound.cost_usd)
     kinds: Counter[str] = Counter()
     for step, n in bound.calls_by_step.items():
         kinds[re.sub(r"[ -]?\d+$", "", step)] += n  # answer 1, answer 2 and so on are one kind
-    steps = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items()) or "none"
-    return (
-        f"{bound.calls:,} calls ({steps}), {bound.input_tokens:,} tokens in, {bound.output_tokens:,} out: {cost}. "
-        "Every answer is counted as long as it may be; a run takes much less."
-    )
+    steps = ", ".join(f"{n:,} {kind}" for kind, n in kinds.items()) or t("none")
+    return t(
+        "{calls:,} calls ({steps}), {sent:,} tokens in, {received:,} out: {cost}. Every answer is counted as long as "
+        "it may be; a run takes much less.",
+        calls=bound.calls, steps=steps, sent=bound.input_tokens, received=bound.output_tokens, cost=cost,
+    )  # fmt: skip
 
 
 def _pilot(corpus: Corpus, filled: Filled, asked: Asked, bound: UpperBound | None, reason: str | None) -> None:
     from synthesis.forecasting import pilot_size
 
-    st.markdown("**Pilot**")
+    st.markdown(f"**{t('Pilot')}**")
     size = pilot_size(bound.seeds, filled.operator) if bound is not None and filled.operator is not None else 5
     argv = [*filled.argv, "--pilot"]
     forms.command_box(
-        corpus, argv, key="pilot", label=f"Try the first {size} seed samples", disabled_reason=reason,
+        corpus, argv, key="pilot", disabled_reason=reason, primary=False,
+        label=tn("Try the first seed sample", "Try the first {n:,} seed samples", size),
     )  # fmt: skip
     report = None
     with contextlib.suppress(CorpusError):
@@ -140,7 +154,7 @@ def _pilot(corpus: Corpus, filled: Filled, asked: Asked, bound: UpperBound | Non
     if report and report.get("forecast"):
         show_forecast(report["forecast"])
     else:
-        st.caption("It is the beginning of the run, so nothing of it is paid twice, and it foretells cost and time.")
+        st.caption(t("It is the beginning of the run, so nothing of it is paid twice, and it foretells cost and time."))
 
 
 def show_forecast(forecast: dict[str, Any]) -> None:
@@ -149,45 +163,70 @@ def show_forecast(forecast: dict[str, Any]) -> None:
     cost, each = forecast["cost_usd"], forecast["usd_per_accepted"]
     tokens = forecast["tokens_per_accepted"]
     if cost:
-        cells[0].metric("Cost (US dollars)", money(cost["mean"]), help=interval(cost))
+        cells[0].metric(t("Cost (US dollars)"), money(cost["mean"]), help=interval(cost))
     else:
         total = [forecast[name] for name in ("input_tokens", "output_tokens")]
         known = all(total)
-        cells[0].metric("Tokens", f"{sum(t['mean'] for t in total):,.0f}" if known else "unknown", help="In and out")
-    cells[1].metric("Accepted", f"{forecast['samples']['mean']:,.0f}", help=interval(forecast["samples"]))
+        whole = f"{sum(part['mean'] for part in total):,.0f}" if known else t("unknown")
+        cells[0].metric(t("Tokens"), whole, help=t("In and out"))
+    cells[1].metric(t("Accepted"), f"{forecast['samples']['mean']:,.0f}", help=interval(forecast["samples"]))
     if each:
-        cells[2].metric("Dollars per sample", money(each["mean"]), help=interval(each))
+        cells[2].metric(t("Dollars per sample"), money(each["mean"]), help=interval(each))
     else:
-        cells[2].metric("Tokens per sample", f"{tokens['mean']:,.0f}" if tokens else "unknown")
-    told = [f"{forecast['accepted']:,} of {forecast['outcomes']:,} outcomes of the pilot accepted"]
-    told += [f"{forecast['unparsed_share']:.0%} could not be read"] if forecast["unparsed_share"] else []
-    told += [f"about {forms.duration(forecast['seconds'])} in all"] if forecast["seconds"] else []
-    told += [f"accepted samples {interval(forecast['samples'])}"]
-    told += [f"cost {interval(cost)}"] if cost else [f"cost unknown: {forecast['cost_reason']}"]
-    st.caption(forms.plain(" · ".join(told)))
+        cells[2].metric(t("Tokens per sample"), f"{tokens['mean']:,.0f}" if tokens else t("unknown"))
+    st.caption(forms.plain(" · ".join(_foretold(forecast))))
     rows = [
         {
             "step": step["step"],
             "calls": step["calls"],
-            "in": step["mean_input_tokens"],
-            "in 90 %": step["p90_input_tokens"],
-            "out": step["mean_output_tokens"],
-            "out 90 %": step["p90_output_tokens"],
+            "sent": step["mean_input_tokens"],
+            "sent_90": step["p90_input_tokens"],
+            "received": step["mean_output_tokens"],
+            "received_90": step["p90_output_tokens"],
         }
         for step in forecast["steps"]
     ]
-    whole = {  # narrow enough that all of them stand beside the form
-        name: st.column_config.NumberColumn(format="%.0f", width=width)
-        for name, width in {"calls": 48, "in": 48, "in 90 %": 66, "out": 48, "out 90 %": 70}.items()
+    columns = {  # narrow enough that all of them stand beside the form
+        "calls": (t("calls"), 48),
+        "sent": (t("in"), 48),
+        "sent_90": (t("in 90 %"), 66),
+        "received": (t("out"), 48),
+        "received_90": (t("out 90 %"), 70),
     }
-    st.dataframe(rows, hide_index=True, column_config=whole, alt="Tokens of the calls of each step, mean and 90 %")
+    shown: dict[str, Any] = {
+        name: st.column_config.NumberColumn(label, format="%.0f", width=width)
+        for name, (label, width) in columns.items()
+    }
+    shown["step"] = st.column_config.TextColumn(t("step"))
+    st.dataframe(rows, hide_index=True, column_config=shown, alt=t("Tokens of the calls of each step, mean and 90 %"))
+
+
+def _foretold(forecast: dict[str, Any]) -> list[str]:
+    facts = [
+        t(
+            "{accepted:,} of {outcomes:,} outcomes of the pilot accepted",
+            accepted=forecast["accepted"], outcomes=forecast["outcomes"],
+        )
+    ]  # fmt: skip
+    if forecast["unparsed_share"]:
+        facts.append(t("{share:.0%} could not be read", share=forecast["unparsed_share"]))
+    if forecast["seconds"]:
+        facts.append(t("about {time} in all", time=forms.duration(forecast["seconds"])))
+    facts.append(t("accepted samples: {interval}", interval=interval(forecast["samples"])))
+    if forecast["cost_usd"]:
+        facts.append(t("cost: {interval}", interval=interval(forecast["cost_usd"])))
+    else:
+        facts.append(t("cost unknown: {why}", why=told_text(forecast["cost_reason"] or "")))
+    return facts
 
 
 def interval(estimate: dict[str, Any]) -> str:
     """The interval of an estimate in words."""
     low, high = estimate["low"], estimate["high"]
     shown = money if (high or low) < 10 else lambda n: f"{n:,.0f}"
-    return f"{shown(low)} to {shown(high) if high is not None else 'any number'} (9 of 10 times)"
+    if high is None:
+        return t("{low} or more (9 of 10 times)", low=shown(low))
+    return t("{low} to {high} (9 of 10 times)", low=shown(low), high=shown(high))
 
 
 def money(amount: float) -> str:
@@ -206,18 +245,32 @@ def price_form(corpus: Corpus, model: str) -> None:
     st.caption(forms.plain(told_price(name, price)))
     cells = st.columns([1, 1, 1, 1], vertical_alignment="bottom")
     key = f"price-{name}"
-    cells[0].number_input("Input, million tokens", 0.0, value=None, format="%.3f", key=f"{key}-input")
-    cells[1].number_input("Cached input", 0.0, value=None, format="%.3f", placeholder="as input", key=f"{key}-cached")
-    cells[2].number_input("Output, million tokens", 0.0, value=None, format="%.3f", key=f"{key}-output")
-    cells[3].button("Set the price", key=f"{key}-set", on_click=_set_price, args=(corpus, name), width="stretch")
+    cells[0].number_input(t("Input, million tokens"), 0.0, value=None, format="%.3f", key=f"{key}-input")
+    cells[1].number_input(
+        t("Cached input"), 0.0, value=None, format="%.3f", placeholder=t("as input"), key=f"{key}-cached"
+    )
+    cells[2].number_input(t("Output, million tokens"), 0.0, value=None, format="%.3f", key=f"{key}-output")
+    cells[3].button(
+        t("Set the price"), key=f"{key}-set", on_click=_set_price, args=(corpus, name), width="stretch",
+        disabled=not access.may_edit(),
+        help=None if access.may_edit() else t("You may look at this corpus, but not change it."),
+    )  # fmt: skip
+    problem = st.session_state.pop("price-problem", None)
+    if problem is not None:
+        forms.show_error(problem)
 
 
 def told_price(name: str, price: Price | None) -> str:
     """What the price list says."""
     if price is None:
-        return f"No price is known for {name}, which is not zero: set it from your provider's price list."
-    since = f" since {price.since}" if price.since else ""
-    return f"{name}: {price.input_usd:g} in, {price.output_usd:g} out, US dollars for a million tokens{since}."
+        return t("No price is known for {name}, which is not zero: set it from your provider's price list.", name=name)
+    values = {"name": name, "sent": price.input_usd, "received": price.output_usd}
+    if price.since:
+        return t(
+            "{name}: {sent:g} in, {received:g} out, US dollars for a million tokens since {day}.",
+            **values, day=price.since,
+        )  # fmt: skip
+    return t("{name}: {sent:g} in, {received:g} out, US dollars for a million tokens.", **values)
 
 
 def _set_price(corpus: Corpus, name: str) -> None:
@@ -225,10 +278,15 @@ def _set_price(corpus: Corpus, name: str) -> None:
 
     from curation.language_models.prices import Price, Prices
 
+    try:
+        access.require_editor()
+    except WinnowError as error:
+        st.session_state["price-problem"] = error
+        return
     sent, cached, received = (st.session_state.get(f"price-{name}-{part}") for part in ("input", "cached", "output"))
     if sent is None or received is None:
-        st.toast("Give the price of input and of output.")
+        st.toast(t("Give the price of input and of output."))
         return
     day = datetime.now().astimezone().date().isoformat()
     Prices.read(corpus.path).having(Price(name, sent, received, cached, day)).write(corpus.path)
-    st.toast("The price is set.")
+    st.toast(t("The price is set."))

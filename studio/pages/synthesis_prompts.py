@@ -9,6 +9,8 @@ import streamlit as st
 
 from curation.errors import WinnowError
 from studio import forms
+from studio.door import access
+from studio.languages import t
 from studio.pages import differences
 
 if TYPE_CHECKING:
@@ -27,11 +29,13 @@ def section(corpus: Corpus, names: Sequence[str]) -> None:
         return
     folder = corpus.path / "prompts"
     own = sum(is_own(folder, name) for name in names)
-    title = f"Prompts ({len(names)}{f', {own} in your own words' if own else ''})"
+    title = t("Prompts ({n:,})", n=len(names))
+    if own:
+        title = t("Prompts ({n:,}, {own:,} in your own words)", n=len(names), own=own)
     with st.expander(title, icon=":material/edit_note:", key="synthesize_prompts"):
         name = st.selectbox(
-            "Prompt", names, key="prompt_name",
-            format_func=lambda n: f"{n} (yours)" if is_own(folder, n) else n,
+            t("Prompt"), names, key="prompt_name",
+            format_func=lambda n: t("{name} (yours)", name=n) if is_own(folder, n) else n,
         )  # fmt: skip
         problem = st.session_state.pop(PROBLEM, None)
         if problem is not None:
@@ -45,23 +49,25 @@ def _editor(folder: Path, name: str) -> None:
 
     text, original = wording(folder, name), built_in(name)
     key = f"prompt-{name}-{hash_of(text)}"
-    edited = st.text_area("Wording", text, height=260, key=key, label_visibility="collapsed")
-    whose = "Your" if is_own(folder, name) else "Built-in"
-    filled = ", ".join(f"{{{{{gap}}}}}" for gap in gaps(original)) or "nothing"
-    st.caption(
-        forms.plain(f"Filled in: {filled}. {whose} version, {hash_of(text)}. Another wording makes another run.")
-    )
+    edited = st.text_area(t("Wording"), text, height=260, key=key, label_visibility="collapsed")
+    told = t("Built-in version, {hash}.", hash=hash_of(text))
+    if is_own(folder, name):
+        told = t("Your version, {hash}.", hash=hash_of(text))
+    if filled := ", ".join(f"{{{{{gap}}}}}" for gap in gaps(original)):
+        told += " " + t("Filled in: {gaps}.", gaps=filled)
+    st.caption(forms.plain(f"{told} {t('Another wording makes another run.')}"))
+    viewer = None if access.may_edit() else t("You may look at this corpus, but not change it.")
     with st.container(horizontal=True):
         st.button(
-            "Save the wording", key=f"{key}-save", icon=":material/save:", on_click=_save, args=(folder, name, key),
-            disabled=not edited.strip(),
+            t("Save the wording"), key=f"{key}-save", icon=":material/save:", on_click=_save,
+            args=(folder, name, key), disabled=viewer is not None or not edited.strip(), help=viewer,
         )  # fmt: skip
         st.button(
-            "Reset to the built-in", key=f"{key}-reset", icon=":material/restart_alt:", on_click=_reset,
-            args=(folder, name), disabled=not is_own(folder, name),
+            t("Reset to the built-in"), key=f"{key}-reset", icon=":material/restart_alt:", on_click=_reset,
+            args=(folder, name), disabled=viewer is not None or not is_own(folder, name), help=viewer,
         )  # fmt: skip
     if edited.strip() != original:
-        st.markdown("**Against the built-in wording**")
+        st.markdown(f"**{t('Against the built-in wording')}**")
         differences.show(original, edited.strip())
     _history(folder, name, text)
 
@@ -72,19 +78,20 @@ def _history(folder: Path, name: str, current: str) -> None:
     versions = history(folder, name)
     if not versions:
         return
-    with st.popover(f"History ({len(versions)})", icon=":material/history:"):
+    with st.popover(t("History ({n:,})", n=len(versions)), icon=":material/history:"):
         chosen = st.selectbox(
-            "Version", range(len(versions)), key=f"prompt-{name}-version",
+            t("Version"), range(len(versions)), key=f"prompt-{name}-version",
             format_func=lambda n: f"{versions[n].saved} UTC · {versions[n].hash}",
         )  # fmt: skip
         version = versions[chosen]
         if version.text == current:
-            st.caption("This wording is in use.")
+            st.caption(t("This wording is in use."))
             st.text(version.text)
         else:
             differences.show(current, version.text)
             st.button(
-                "Use this one", key=f"prompt-{name}-use", on_click=_use, args=(folder, name, version.text)
+                t("Use this one"), key=f"prompt-{name}-use", on_click=_use, args=(folder, name, version.text),
+                disabled=not access.may_edit(),
             )  # fmt: skip
 
 
@@ -96,15 +103,21 @@ def _use(folder: Path, name: str, text: str) -> None:
     from synthesis.prompt_versions import save
 
     try:
+        access.require_editor()
         digest = save(folder, name, text)
     except WinnowError as error:
         st.session_state[PROBLEM] = error
         return
-    st.toast(f"Saved as version {digest}.")
+    st.toast(t("Saved as version {hash}.", hash=digest))
 
 
 def _reset(folder: Path, name: str) -> None:
     from synthesis.prompt_versions import reset
 
+    try:
+        access.require_editor()
+    except WinnowError as error:
+        st.session_state[PROBLEM] = error
+        return
     reset(folder, name)
-    st.toast("The built-in wording is in use; yours stays in the history.")
+    st.toast(t("The built-in wording is in use; yours stays in the history."))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from curation.errors import WinnowError
-from studio import forms
+from studio import forms, plots
+from studio.languages import mark, t, tn, told_text
 from studio.pages import synthesis_outcomes
 from studio.pages.synthesis_calls import calls_of
 
@@ -39,7 +40,7 @@ class SynthesisRun:
     def title(self) -> str:
         """As the list of runs shows it."""
         replayed = self.model.startswith("replay:replies.jsonl@")
-        return f"{self.name} · {'demo answers' if replayed else self.model} · {self.started}"
+        return f"{self.name} · {t('demo answers') if replayed else self.model} · {self.started}"
 
 
 def runs(corpus: Corpus) -> list[SynthesisRun]:
@@ -75,12 +76,15 @@ class Counts:
         return self.accepted + self.by_hand - self.new
 
     def steps(self) -> list[tuple[str, int, str]]:
-        """Stage, number and kind (seeds, rule or accepted), from the seed samples to the corpus."""
+        """Stage, number and kind (seeds, rule or accepted), from the seed samples to the corpus.
+
+        A stage that is no rule is a text for `t`.
+        """
         rules = [(rule, count, "rule") for rule, count in self.rules.items()]
-        first = [("seed samples", self.seeds, "seeds"), ("outcomes", self.outcomes, "seeds")]
-        hand = [("accepted by hand", self.by_hand, "accepted")] if self.by_hand else []
-        accepted = ("accepted", self.accepted, "accepted")
-        return [*first, *rules, accepted, *hand, ("new in the corpus", self.new, "accepted")]
+        first = [(mark("seed samples"), self.seeds, "seeds"), (mark("outcomes"), self.outcomes, "seeds")]
+        hand = [(mark("accepted by hand"), self.by_hand, "accepted")] if self.by_hand else []
+        accepted = (mark("accepted"), self.accepted, "accepted")
+        return [*first, *rules, accepted, *hand, (mark("new in the corpus"), self.new, "accepted")]
 
 
 def outcomes(corpus: Corpus, run: str) -> pl.DataFrame:
@@ -119,21 +123,29 @@ def counts(corpus: Corpus, run: str) -> Counts:
 
 def section(corpus: Corpus) -> None:
     """The part of the page that shows results."""
-    st.subheader("Results")
+    st.subheader(t("Results"))
     stored = runs(corpus)
     if not stored:
-        st.caption("No synthesis has run yet. Accepted samples, rejected ones and the cost of the calls appear here.")
+        st.caption(
+            t(
+                "No synthesis has run yet. Accepted samples, rejected ones and the cost of the calls appear here: fill "
+                "in the form above and press its button."
+            )
+        )
         return
-    run = st.selectbox("Run", stored, format_func=lambda r: r.title, key=f"synthesis_run_{len(stored)}")
+    run = st.selectbox(t("Synthesis run"), stored, format_func=lambda r: r.title, key=f"synthesis_run_{len(stored)}")
     counted = counts(corpus, run.run)
     if counted.outcomes and not counted.accepted:
         _failed(corpus, run, counted)
     funnel, calls = st.columns([3, 2], gap="large")
     with funnel:
-        st.altair_chart(funnel_chart(counted), alt="From seed samples over outcomes and rules to the corpus")
+        plots.draw(
+            funnel_chart(counted), _stages(counted), name=f"synthesis_funnel_{run.run}", key="synthesis_funnel",
+            alt=t("From seed samples over outcomes and rules to the corpus"),
+        )  # fmt: skip
     with calls:
         _calls(corpus, run.run, counted)
-    accepted, rejected = st.tabs(["Accepted", "Rejected"])
+    accepted, rejected = st.tabs([t("Accepted"), t("Rejected by a rule")])
     with accepted:
         synthesis_outcomes.accepted(corpus, run.run, counted.known)
     with rejected:
@@ -146,41 +158,54 @@ def _failed(corpus: Corpus, run: SynthesisRun, counted: Counts) -> None:
         "SELECT rejected_by, detail, metadata FROM synthesis_rejected WHERE run = ? ORDER BY added_at, id LIMIT 1",
         run.run,
     ).row(0)
-    st.error(
-        forms.plain(f"Failed: none of {counted.outcomes:,} outcomes was accepted. The first: {rule}, {detail}."),
-        icon=":material/error:",
-    )
-    st.caption("Read the raw answer, then change the parameter, the prompt or the model.")
+    why = t(
+        "Failed: none of {n:,} outcomes was accepted. The first: {rule}, {detail}.",
+        n=counted.outcomes, rule=rule, detail=told_text(detail or ""),
+    )  # fmt: skip
+    st.error(forms.plain(why), icon=":material/error:")
+    st.caption(t("Read the raw answer, then change the parameter, the prompt or the model."))
     calls_of(corpus.path, json.loads(metadata), key=f"failed-{run.run}", opened=True)
+
+
+def _stages(counted: Counts) -> pl.DataFrame:
+    """Columns stage (in the reader's language, rules by their names), samples, kind."""
+    import polars as pl
+
+    told = [(f"− {stage}" if kind == "rule" else t(stage), number, kind) for stage, number, kind in counted.steps()]
+    return pl.DataFrame(told, schema=["stage", "samples", "kind"], orient="row")
 
 
 def funnel_chart(counted: Counts) -> Any:
     """Bars with their numbers, from the seed samples down to what is new in the corpus."""
     import altair as alt
-    import polars as pl
 
-    stages = pl.DataFrame(counted.steps(), schema=["stage", "samples", "kind"], orient="row")
-    stages = stages.with_columns(
-        label=pl.when(pl.col("kind") == "rule").then(pl.lit("− ") + pl.col("stage")).otherwise(pl.col("stage"))
-    )
+    stages = _stages(counted)
     base = alt.Chart(stages).encode(
-        y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=220)),
+        y=alt.Y("stage:N", sort=None, title=None, axis=alt.Axis(labelLimit=220)),
         x=alt.X("samples:Q", title=None, axis=None),
-        tooltip=["stage", "samples"],
+        tooltip=[alt.Tooltip("stage", title=t("Stage")), alt.Tooltip("samples", title=t("Samples"), format=",")],
     )
-    kinds, colours = ["seeds", "rule", "accepted"], ["#A1A1AA", "#D97706", "#4F46E5"]
+    kinds, colours = ["seeds", "rule", "accepted"], ["#A1A1AA", "#D97706", "#635BEF" if plots.is_dark() else "#4F46E5"]
     colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=colours), legend=None)
-    text = base.mark_text(align="left", dx=4).encode(text=alt.Text("samples:Q", format=","), color=alt.value("#71717A"))
+    ink = "#E4E4E7" if plots.is_dark() else "#3F3F46"
+    text = base.mark_text(align="left", dx=4, color=ink).encode(text=alt.Text("samples:Q", format=","))
     return alt.layer(base.mark_bar().encode(color=colour), text).properties(height=20 + 26 * stages.height)
 
 
 def _calls(corpus: Corpus, run: str, counted: Counts) -> None:
     numbers = st.columns(2)
     kept = counted.accepted + counted.by_hand
-    numbers[0].metric("New samples", f"{counted.new:,}", help="In the corpus, each with its parents.")
-    numbers[1].metric("Acceptance", f"{kept / counted.outcomes:.0%}" if counted.outcomes else "none yet")
+    numbers[0].metric(t("New samples"), f"{counted.new:,}", help=t("In the corpus, each with its parents."))
+    numbers[1].metric(t("Acceptance"), f"{kept / counted.outcomes:.0%}" if counted.outcomes else t("none yet"))
     if counted.known:
-        st.caption(f"{counted.known:,} accepted texts were in the corpus already.")
+        known = counted.known
+        st.caption(
+            tn(
+                "{n} accepted text was in the corpus already.",
+                "{n:,} accepted texts were in the corpus already.",
+                known,
+            )
+        )
     try:
         spent = totals(corpus, run)
     except WinnowError as error:
@@ -192,9 +217,9 @@ def _calls(corpus: Corpus, run: str, counted: Counts) -> None:
     if report.get("budget_usd") is not None:
         from curation.language_models.budget import usd
 
-        st.caption(forms.plain(f"Of a budget of {usd(report['budget_usd'])} US dollars."))
+        st.caption(forms.plain(t("Of a budget of {amount} US dollars.", amount=usd(report["budget_usd"]))))
     if report.get("stopped"):
-        st.warning(forms.plain(report["stopped"]), icon=":material/pause_circle:")
+        st.warning(forms.plain(told_text(report["stopped"])), icon=":material/pause_circle:")
 
 
 def _last_report(corpus: Corpus, run: str) -> dict[str, Any]:
@@ -220,14 +245,19 @@ def totals(corpus: Corpus, run: str) -> Totals | None:
 
 
 def _spent(spent: Totals) -> str:
-    def shown(tokens: int | None) -> str:
-        return "an unknown number of" if tokens is None else f"{tokens:,}"
-
-    if spent.cost_usd is None:
-        cost = f"cost unknown, which is not zero: {spent.cost_reason or 'no price is known for this model'}"
-    else:
-        cost = f"cost: {spent.cost_usd:,.4f} US dollars" if spent.cost_usd else "nothing paid"
-    tokens = f"{shown(spent.input_tokens)} tokens in, {shown(spent.output_tokens)} tokens out"
+    calls = tn("{n} call answered", "{n:,} calls answered", spent.calls)
     if spent.input_tokens is None and spent.output_tokens is None:
-        tokens = "tokens not reported"
-    return f"{spent.calls:,} calls answered, {tokens}, {cost}."
+        tokens = t("tokens not reported")
+    else:
+        tokens = t("{sent} tokens in, {received} tokens out", sent=_known(spent.input_tokens),
+                   received=_known(spent.output_tokens))  # fmt: skip
+    if spent.cost_usd is None:
+        why = told_text(spent.cost_reason) if spent.cost_reason else t("no price is known for this model")
+        cost = t("cost unknown, which is not zero: {why}", why=why)
+    else:
+        cost = t("cost: {amount:,.4f} US dollars", amount=spent.cost_usd) if spent.cost_usd else t("nothing paid")
+    return " · ".join((calls, tokens, cost))
+
+
+def _known(tokens: int | None) -> str:
+    return t("an unknown number of") if tokens is None else f"{tokens:,}"

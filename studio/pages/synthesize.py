@@ -10,6 +10,7 @@ import streamlit as st
 from curation.errors import WinnowError
 from studio import forms
 from studio.fields import setting
+from studio.languages import mark, t, told
 from studio.pages import synthesis_costs, synthesis_prompts, synthesis_results
 from studio.pages.distribution import both
 
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     from synthesis.acceptance import Acceptance
     from synthesis.synthesizer import Synthesizer
 
-KINDS = {"demo": "Demo answers", "address": "Server address", "openai": "OpenAI", "vllm": "vLLM", "none": "None"}
+KINDS = {
+    "demo": mark("Demo answers"), "address": mark("Server address"), "openai": "OpenAI", "vllm": "vLLM",
+    "none": mark("No model"),
+}  # fmt: skip
 NO_SEEDS = {
-    "demo": "No sample of the working set has a demo answer: choose a server address or OpenAI.",
-    "own": "The demo has no answers for seed samples that are not in its corpus: choose a server address or OpenAI.",
-    "other": "No sample of the working set can be a seed sample.",
+    "demo": mark("No sample of the working set has a demo answer: choose a server address or OpenAI."),
+    "own": mark(
+        "The demo has no answers for seed samples that are not in its corpus: choose a server address or OpenAI."
+    ),
+    "other": mark("No sample of the working set can be a seed sample."),
 }
 MOST_SEEDS = 1_000_000
 CHEAP = (
@@ -50,11 +56,15 @@ class Filled:
 def page() -> None:
     """Draw the page."""
     corpus = forms.current_corpus()
-    st.title("Synthesize")
-    st.caption("Make new samples from seed samples with a language model; what a rule rejects is kept with that rule.")
+    st.title(t("Synthesize"))
+    st.caption(
+        t("Make new samples from seed samples with a language model; what a rule rejects is kept with that rule.")
+    )
     if not corpus.count():
-        forms.empty_state("New samples appear here", "There are no seed samples yet.", "ingest")
-        if not st.toggle("Begin without any: textbook, magpie and personas from a file need none", key="unseeded"):
+        forms.empty_state(
+            t("New samples appear here"), t("There are no seed samples yet: bring a file of samples first."), "ingest"
+        )
+        if not st.toggle(t("Begin without any: textbook, magpie and personas from a file need none"), key="unseeded"):
             return
     where = forms.working_set(corpus)
     _synthesize(corpus, where)
@@ -76,7 +86,7 @@ def _form(corpus: Corpus, where: str | None) -> tuple[Filled, synthesis_costs.As
     missing: list[str] = []
     model, reason = _model(corpus, "synthesize")
     judge, judge_reason = _judge()
-    missing += [told for told in (reason, judge_reason) if told]
+    missing += [why for why in (reason, judge_reason) if why]
     operator = _built(lambda: _operator(synthesizer, options), missing)
     asked = _asked(corpus, where, model, operator, missing)
     rules = _acceptance(corpus)
@@ -94,7 +104,7 @@ def _form(corpus: Corpus, where: str | None) -> tuple[Filled, synthesis_costs.As
 
 def _operator(synthesizer: type[Synthesizer], options: list[str]) -> Synthesizer:
     from curation.operators import build
-    from studio.performing import pairs
+    from studio.commands.performing import pairs
 
     built = build("synthesizer", (synthesizer,), synthesizer.name, pairs(options[1::2], "--set"))
     assert isinstance(built, synthesizer)
@@ -102,7 +112,7 @@ def _operator(synthesizer: type[Synthesizer], options: list[str]) -> Synthesizer
 
 
 def _rules(rules: list[str]) -> Acceptance:
-    from studio.synthesizing import acceptance
+    from studio.commands.synthesizing import acceptance
 
     return acceptance(rules)
 
@@ -111,7 +121,7 @@ def _built(build: Any, missing: list[str]) -> Any:
     try:
         return build()
     except WinnowError as error:
-        missing.append(error.message)
+        missing.append(told(error)[0])
         return None
 
 
@@ -125,31 +135,33 @@ def _asked(
     own = _built(lambda: operator.own_seeds(1, 0), missing) if operator is not None else None
     seeds = None
     if own is not None and model == "demo":
-        missing.append(NO_SEEDS["own"])
+        missing.append(t(NO_SEEDS["own"]))
     elif own is None and operator is not None:
         seeds = corpus.count(seed_condition(operator, drawn_from))
-        missing += [] if seeds else [NO_SEEDS["demo" if model == "demo" else "other"]]
+        missing += [] if seeds else [t(NO_SEEDS["demo" if model == "demo" else "other"])]
     cells = st.columns(3)
     limit = cells[0].number_input(
-        "Seed samples", 1, MOST_SEEDS, 20, key="synthesize_limit",
-        help="At most so many are drawn by the random seed from the working set; a larger number keeps those drawn "
-        "before.",
+        t("Seed samples"), 1, MOST_SEEDS, 20, key="synthesize_limit",
+        help=t(
+            "At most so many are drawn by the random seed from the working set; a larger number keeps those drawn "
+            "before."
+        ),
     )  # fmt: skip
-    seed = cells[1].number_input("Random seed", 0, value=0, key="synthesize_seed")
+    seed = cells[1].number_input(t("Random seed"), 0, value=0, key="synthesize_seed")
     budget = cells[2].number_input(
-        "Budget (US dollars)", 0.0, value=None, placeholder="no limit", format="%.2f", key="synthesize_budget",
-        help="What all commands of this run may spend, model and judge together. It is never exceeded.",
+        t("Budget (US dollars)"), 0.0, value=None, placeholder=t("no limit"), format="%.2f", key="synthesize_budget",
+        help=t("What all commands of this run may spend, model and judge together. It is never exceeded."),
     )  # fmt: skip
-    with st.expander("Pace and price", icon=":material/speed:"):
+    with st.expander(t("Pace and price"), icon=":material/speed:"):
         cells = st.columns(3)
-        concurrency = cells[0].number_input("Calls at the same time", 1, value=16, key="synthesize_concurrency")
+        concurrency = cells[0].number_input(t("Calls at the same time"), 1, value=16, key="synthesize_concurrency")
         requests = cells[1].number_input(
-            "Requests per minute", 1, value=None, placeholder="as the endpoint says", key="synthesize_requests"
+            t("Requests per minute"), 1, value=None, placeholder=t("as the endpoint says"), key="synthesize_requests"
         )
         tokens = cells[2].number_input(
-            "Tokens per minute", 1, value=None, placeholder="as the endpoint says", key="synthesize_tokens"
+            t("Tokens per minute"), 1, value=None, placeholder=t("as the endpoint says"), key="synthesize_tokens"
         )
-        free = st.toggle("Models on this machine cost nothing", key="synthesize_free")
+        free = st.toggle(t("Models on this machine cost nothing"), key="synthesize_free")
         synthesis_costs.price_form(corpus, model)
     return synthesis_costs.Asked(
         where=drawn_from,
@@ -175,46 +187,50 @@ def _model(corpus: Corpus, key: str) -> tuple[str, str | None]:
     """The chat model's spec, and why it can't be used yet; without demo seed samples a server is offered first."""
     first = "demo" if corpus.count(demo_seeds()) else "address"
     kind = st.segmented_control(
-        "Model", list(KINDS), format_func=lambda k: KINDS[k], default=first, required=True, key=f"{key}_kind"
+        t("Model"), list(KINDS), format_func=lambda k: t(KINDS[k]), default=first, required=True, key=f"{key}_kind"
     )
     if kind == "address":
         cells = st.columns(2)
-        address = cells[0].text_input("Address", placeholder="http://localhost:8000/v1", key=f"{key}_address").strip()
-        name = cells[1].text_input("Model name", placeholder="Qwen/Qwen3-8B", key=f"{key}_served").strip()
+        address = (
+            cells[0].text_input(t("Address"), placeholder="http://localhost:8000/v1", key=f"{key}_address").strip()
+        )
+        name = cells[1].text_input(t("Model name"), placeholder="Qwen/Qwen3-8B", key=f"{key}_served").strip()
         st.caption(
-            "Any OpenAI-compatible server: vLLM, llama.cpp, Ollama. A key is read from WINNOW_API_KEY, never stored."
+            t("Any OpenAI-compatible server: vLLM, llama.cpp, Ollama. A key is read from WINNOW_API_KEY, never stored.")
         )
         ready = bool(address and name)
         return (
             f"{address or 'http://HOST:PORT/v1'}#{name or 'MODEL'}",
-            None if ready else "Give the address and the model.",
+            None if ready else t("Give the address and the model."),
         )
     if kind == "openai":
-        name = st.text_input("Model name", placeholder="gpt-4.1-mini", key=f"{key}_openai").strip()
-        st.caption("The key is read from OPENAI_API_KEY in the environment of the studio, and never stored.")
-        return f"openai:{name or 'MODEL'}", None if name else "Name the model."
+        name = st.text_input(t("Model name"), placeholder="gpt-4.1-mini", key=f"{key}_openai").strip()
+        st.caption(t("The key is read from OPENAI_API_KEY in the environment of the studio, and never stored."))
+        return f"openai:{name or 'MODEL'}", None if name else t("Name the model.")
     if kind == "vllm":
-        name = st.text_input("Model", placeholder="Qwen/Qwen3-8B or a folder", key=f"{key}_vllm").strip()
-        st.caption("Started from vLLM's own environment (`make vllm`) and stopped when the run has ended.")
-        return f"vllm:{name or 'MODEL'}", None if name else "Name the model."
+        name = st.text_input(t("Model"), placeholder=t("Qwen/Qwen3-8B or a folder"), key=f"{key}_vllm").strip()
+        st.caption(t("Started from vLLM's own environment (`make vllm`) and stopped when the run has ended."))
+        return f"vllm:{name or 'MODEL'}", None if name else t("Name the model.")
     if kind == "none":
-        st.caption("For what asks nobody, such as verified-pairs with answers=0, where labels came with the data.")
+        st.caption(t("For what asks nobody, such as verified-pairs with answers=0, where labels came with the data."))
         return "none", None
     st.caption(
-        "Replays answers that ship with the demo corpus: nothing is sent, nothing is paid, and only its seed samples "
-        "are answered. With your own data choose a server address or OpenAI."
+        t(
+            "Replays answers that ship with the demo corpus: nothing is sent, nothing is paid, and only its seed "
+            "samples are answered. With your own data choose a server address or OpenAI."
+        )
     )
     return "demo", None
 
 
 def _judge() -> tuple[str | None, str | None]:
     """The judge's spec where it is another model, and why it can't be used yet."""
-    if not st.toggle("Another model judges", key="synthesize_judged", help="A stronger one judges better."):
+    if not st.toggle(t("Another model judges"), key="synthesize_judged", help=t("A stronger one judges better.")):
         return None, None
     spec = st.text_input(
-        "Judge", placeholder="openai:gpt-4.1 or http://localhost:8001/v1#MODEL", key="synthesize_judge"
+        t("Judge"), placeholder=t("openai:gpt-4.1 or http://localhost:8001/v1#MODEL"), key="synthesize_judge"
     ).strip()
-    return spec or None, None if spec else "Name the judge."
+    return spec or None, None if spec else t("Name the judge.")
 
 
 def _acceptance(corpus: Corpus) -> list[str]:
@@ -222,12 +238,18 @@ def _acceptance(corpus: Corpus) -> list[str]:
     from synthesis.acceptance import Acceptance
 
     words: list[str] = []
-    with st.expander("Acceptance: what a new sample must be like", icon=":material/fact_check:"):
-        st.caption("Beside the synthesizer's own rules, cheap ones first; each rejected outcome is kept with its rule.")
-        told = {"Text": CHEAP, "Against seed samples, the corpus and benchmarks": KNOWN, "Judge and execution": DEAR}
-        listed = {name for names in told.values() for name in names}
+    with st.expander(t("Acceptance: what a new sample must be like"), icon=":material/fact_check:"):
+        st.caption(
+            t("Beside the synthesizer's own rules, cheap ones first; each rejected outcome is kept with its rule.")
+        )
+        groups = {
+            t("Text"): CHEAP,
+            t("Against seed samples, the corpus and benchmarks"): KNOWN,
+            t("Judge and execution"): DEAR,
+        }
+        listed = {name for names in groups.values() for name in names}
         other = tuple(name for name in Acceptance.model_fields if name not in listed)
-        for title, names in {**told, "Other": other}.items():
+        for title, names in {**groups, t("Other"): other}.items():
             known = [name for name in names if name in Acceptance.model_fields]
             if known:
                 st.markdown(f"**{title}**")

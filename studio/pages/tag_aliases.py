@@ -11,6 +11,7 @@ import streamlit as st
 
 from curation.errors import CorpusError
 from studio import jobs
+from studio.languages import mark, t
 from studio.pages.corpus_state import corpus_state
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 SHOWN = 1_000
 """Tags in the table, the most frequent of those that are searched for."""
-KINDS = ("merged", "left out", "as it was", "all")
+KINDS = {
+    "merged": mark("merged"),
+    "left out": mark("left out"),
+    "as it was": mark("as it was"),
+    "all": mark("all"),
+}
+"""What became of a tag -> what it is called."""
 
 
 @st.fragment
@@ -30,22 +37,34 @@ def section(corpus: Corpus) -> None:
     found = _aliases(corpus_state(corpus), corpus)
     if not found:
         return
-    st.subheader("Tags after normalisation")
+    st.subheader(t("Tags after normalisation"))
     counts = Counter(kind(alias) for alias in found)
     st.caption(
-        f"{len(found):,} tags became {len({a.canonical for a in found} - {None}):,}. Merged into another: "
-        f"{counts['merged']:,}; left out: {counts['left out']:,}; as they were: {counts['as it was']:,}."
+        t(
+            "{before:,} tags became {after:,}. Merged into another: {merged:,}; left out: {left_out:,}; as they were: "
+            "{same:,}.",
+            before=len(found),
+            after=len({a.canonical for a in found} - {None}),
+            merged=counts["merged"],
+            left_out=counts["left out"],
+            same=counts["as it was"],
+        )
     )
     search_cell, kind_cell = st.columns([2, 3], vertical_alignment="bottom")
     search = search_cell.text_input(
-        "Search tags", placeholder="a tag, or what it became", icon=":material/search:", key="aliases_search"
+        t("Search tags"), placeholder=t("a tag, or what it became"), icon=":material/search:", key="aliases_search"
     )
     wanted = kind_cell.segmented_control(
-        "What became of them", KINDS, default="merged", required=True, key="aliases_kind"
+        t("What became of them"),
+        list(KINDS),
+        format_func=lambda name: t(KINDS[name]),
+        default="merged",
+        required=True,
+        key="aliases_kind",
     )
     rows = table(found, search or "", wanted or "all")
     if rows.is_empty():
-        st.caption("No tag is like that.")
+        st.caption(t("No tag is like that."))
     else:
         _show(rows)
     _correction(corpus)
@@ -67,24 +86,26 @@ def _show(rows: pl.DataFrame) -> None:
         hide_index=True,
         height="content" if rows.height <= 8 else 330,
         column_config={
-            "tag": st.column_config.TextColumn("Tag", width=190),
-            "canonical": st.column_config.TextColumn("Became", width=190),
-            "count": st.column_config.NumberColumn("Samples", format="localized", width=80),
-            "how": st.column_config.TextColumn("How", width=480),
+            "tag": st.column_config.TextColumn(t("Tag"), width=190),
+            "canonical": st.column_config.TextColumn(t("Became"), width=190),
+            "count": st.column_config.NumberColumn(t("Samples"), format="localized", width=80),
+            "how": st.column_config.TextColumn(t("How"), width=480),
         },
         placeholder="–",
-        alt="Tags, what each became, how many samples have it, and how it was merged",
+        alt=t("Tags, what each became, how many samples have it, and how it was merged"),
     )
     if rows.height > SHOWN:
-        st.caption(f"The {SHOWN:,} most frequent of {rows.height:,}: search for the others.")
+        st.caption(t("The {shown:,} most frequent of {n:,}: search for the others.", shown=SHOWN, n=rows.height))
 
 
 def _correction(corpus: Corpus) -> None:
     st.caption(
-        'To correct it, write lines such as `{"tag": "maths", "canonical": "Mathematics"}` into a file (`null` leaves '
-        "a tag out) and normalise again with it; it outranks every step."
+        t(
+            'To correct it, write lines such as `{"tag": "maths", "canonical": "Mathematics"}` into a file (`null` '
+            "leaves a tag out) and normalise again with it; it outranks every step."
+        )
     )
-    st.code(jobs.command_line(again(corpus)), language="bash", wrap_lines=True)
+    st.code(jobs.command_line(again(corpus)), language=None, wrap_lines=True)
 
 
 def again(corpus: Corpus) -> list[str]:
@@ -129,18 +150,30 @@ def kind(alias: Alias) -> str:
 
 def how(alias: Alias) -> str:
     """Every step that changed a tag, in words."""
-    return "; then ".join(map(_told, alias.merges)) or "stays"
+    return t("; then ").join(map(_told, alias.merges)) or t("stays")
 
 
 def _told(merge: Merge) -> str:
     if merge.step == "correction":
-        return "left out by your correction" if merge.into is None else f"your correction: {merge.into}"
+        if merge.into is None:
+            return t("left out by your correction")
+        return t("your correction: {tag}", tag=merge.into)
     if merge.step == "frequency":
-        return "too rare"
+        return t("too rare")
     if merge.into is None:
-        return "nothing but marks"
+        return t("nothing but marks")
     if merge.step == "semantic":
-        return f"cosine {merge.similarity:.3f} to {merge.into}, its group at most {merge.diameter:.3f} apart"
+        return t(
+            "cosine {similarity:.3f} to {tag}, its group at most {diameter:.3f} apart",
+            similarity=merge.similarity,
+            tag=merge.into,
+            diameter=merge.diameter,
+        )
     if merge.step == "association":
-        return f"{merge.support:,} samples have {merge.into} too, {merge.confidence:.1%} of those that have it"
-    return f"another spelling of {merge.into}"
+        return t(
+            "{support:,} samples have {tag} too, {confidence:.1%} of those that have it",
+            support=merge.support,
+            tag=merge.into,
+            confidence=merge.confidence,
+        )
+    return t("another spelling of {tag}", tag=merge.into)

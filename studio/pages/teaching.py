@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from curation.errors import WinnowError
-from studio import forms
+from studio import forms, plots
+from studio.door import access
+from studio.languages import mark, t, told_text
 from studio.pages import reading
 
 if TYPE_CHECKING:
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from curation.texts.linear_head import HeldOut
 
 SHOWN = {
-    "border": "Least sure",
-    "good": "Probably good",
-    "bad": "Probably bad",
-    "any": "Any",
+    "border": mark("Least sure"),
+    "good": mark("Probably good"),
+    "bad": mark("Probably bad"),
+    "any": mark("Any"),
 }
 """Which sample comes next."""
 HEIGHT = 420
@@ -46,12 +48,12 @@ def draw(corpus: Corpus) -> None:
     known = embeddings(corpus)
     if not known:
         forms.empty_state(
-            "Teach a classifier here",
-            "It judges samples by their vectors, and no embedding is stored yet.",
+            t("Teach a classifier here"),
+            t("It judges samples by their vectors, and no embedding is stored yet."),
             ["embed", str(corpus.path)],
         )
         return
-    with st.expander("What is taught", icon=":material/tune:"):
+    with st.expander(t("What is taught"), icon=":material/tune:"):
         classifier = _classifier([about["name"] for about in known])
     if classifier is None:
         return
@@ -72,20 +74,20 @@ def _classifier(names: list[str]) -> Classifier | None:
 
     cells = st.columns(4)
     concept = cells[0].text_input(
-        "Concept", "classifier", key="teach_concept", help="What its columns are called: a-z, 0-9, _"
+        t("Concept"), "classifier", key="teach_concept", help=t("What its columns are called: a-z, 0-9, _")
     )
-    positive = cells[1].text_input("Tag of the positives", "good", key="teach_positive")
-    negative = cells[2].text_input("Tag of the negatives", "bad", key="teach_negative")
-    embedding = cells[3].selectbox("Embedding", names, index=len(names) - 1, key="teach_embedding")
+    positive = cells[1].text_input(t("Tag of the positives"), "good", key="teach_positive")
+    negative = cells[2].text_input(t("Tag of the negatives"), "bad", key="teach_negative")
+    embedding = cells[3].selectbox(t("Embedding"), names, index=len(names) - 1, key="teach_embedding")
     if not positive.strip() or not negative.strip() or positive.strip() == negative.strip():
-        st.warning("Give two different tags.")
+        st.warning(t("Give two different tags."))
         return None
     try:
         return Classifier(
             concept=concept.strip(), positive=positive.strip(), negative=negative.strip(), embedding=embedding
         )
     except ValueError:
-        st.warning("A concept begins with a letter, and has small letters, digits and _ only.")
+        st.warning(t("A concept begins with a letter, and has small letters, digits and _ only."))
         return None
 
 
@@ -163,9 +165,9 @@ def next_sample(lesson: Lesson, classifier: Classifier, shown: str, skipped: set
 
 def _ask(corpus: Corpus, classifier: Classifier, lesson: Lesson) -> None:
     shown = st.segmented_control(
-        "Next sample",
+        t("Next sample"),
         list(SHOWN),
-        format_func=lambda key: SHOWN[key],
+        format_func=lambda key: t(SHOWN[key]),
         default="border",
         required=True,
         key="teach_shown",
@@ -174,27 +176,32 @@ def _ask(corpus: Corpus, classifier: Classifier, lesson: Lesson) -> None:
     skipped: set[str] = st.session_state.setdefault("teach_skipped", set())
     found = next_sample(lesson, classifier, shown or "border", skipped)
     if found is None:
-        st.info("Every sample that has a vector is labelled or skipped.")
+        st.info(t("Every sample that has a vector is labelled or skipped."))
         return
     sample_id, probability = found
     with st.container(horizontal=True, vertical_alignment="center"):
-        for label, tag, icon in (("Good", classifier.positive, "thumb_up"), ("Bad", classifier.negative, "thumb_down")):
+        for name, label, tag, icon in (
+            ("good", t("Good sample"), classifier.positive, "thumb_up"),
+            ("bad", t("Bad sample"), classifier.negative, "thumb_down"),
+        ):
             st.button(
                 label,
-                key=f"teach-{label.lower()}",
+                key=f"teach-{name}",
                 icon=f":material/{icon}:",
-                help=f"Tag it {tag}",
+                disabled=not access.may_edit(),
+                help=t("Tag it {tag}", tag=forms.plain(tag)),
                 on_click=_label,
                 args=(corpus, sample_id, tag),
             )
-        st.button("Skip", key="teach-skip", icon=":material/skip_next:", on_click=skipped.add, args=(sample_id,))
+        st.button(t("Skip"), key="teach-skip", icon=":material/skip_next:", on_click=skipped.add, args=(sample_id,))
         last = st.session_state.get("teach_last")
         if last:
             st.button(
-                "Take back",
+                t("Take back"),
                 key="teach-back",
                 icon=":material/undo:",
-                help=f"Take the last label, {last[1]}, away",
+                disabled=not access.may_edit(),
+                help=t("Take the last label, {tag}, away", tag=forms.plain(last[1])),
                 on_click=_take_back,
                 args=(corpus,),
             )
@@ -202,7 +209,13 @@ def _ask(corpus: Corpus, classifier: Classifier, lesson: Lesson) -> None:
     if problem is not None:
         forms.show_error(problem)
     if lesson.taught.head is not None:
-        st.caption(f"Probability of {forms.plain(classifier.positive)}: **{probability:.2f}**")
+        st.caption(
+            t(
+                "Probability of {tag}: **{probability:.2f}**",
+                tag=forms.plain(classifier.positive),
+                probability=probability,
+            )
+        )
     with st.container(height=HEIGHT, border=True):
         reading.turns(corpus.sample(sample_id))
 
@@ -211,6 +224,7 @@ def _label(corpus: Corpus, sample_id: str, name: str) -> None:
     from curation.deciding import tag
 
     try:
+        access.require_editor()
         tag(corpus, name, ids=[sample_id], note="taught to the classifier")
         st.session_state["teach_last"] = (sample_id, name)
     except WinnowError as error:
@@ -222,6 +236,7 @@ def _take_back(corpus: Corpus) -> None:
 
     sample_id, name = st.session_state.pop("teach_last")
     try:
+        access.require_editor()
         untag(corpus, name, ids=[sample_id])
     except WinnowError as error:
         st.session_state["teach_problem"] = error
@@ -233,21 +248,22 @@ def _take_back(corpus: Corpus) -> None:
 def _learned(corpus: Corpus, classifier: Classifier, lesson: Lesson, latest: str) -> None:
     taught = lesson.taught
     numbers = st.columns(3)
-    numbers[0].metric(f"Tagged {classifier.positive}", f"{taught.positives:,}")
-    numbers[1].metric(f"Tagged {classifier.negative}", f"{taught.negatives:,}")
+    numbers[0].metric(t("Tagged {tag}", tag=forms.plain(classifier.positive)), f"{taught.positives:,}")
+    numbers[1].metric(t("Tagged {tag}", tag=forms.plain(classifier.negative)), f"{taught.negatives:,}")
     numbers[2].metric(
-        "Drawn", f"{taught.drawn:,}", help="Unlabelled samples that count as negatives: too few are tagged."
+        t("Drawn"), f"{taught.drawn:,}", help=t("Unlabelled samples that count as negatives: too few are tagged.")
     )
     if taught.head is None:
-        st.info(forms.plain((taught.problem or "").capitalize()) + ".")
+        problem = told_text(taught.problem or "")
+        st.info(forms.plain(problem[:1].upper() + problem[1:]))
     else:
         _held_out(taught.head.held_out, taught.probabilities)
     forms.command_box(
         corpus,
         command(corpus, classifier, latest),
         key="teach-score",
-        label="Score all samples",
-        disabled_reason=None if taught.head else "Too few labels yet.",
+        label=t("Score all samples"),
+        disabled_reason=None if taught.head else t("Too few labels yet."),
         rows=lesson.frame.height,
     )
 
@@ -262,44 +278,57 @@ def command(corpus: Corpus, classifier: Classifier, latest: str) -> list[str]:
 
 
 def _held_out(held_out: HeldOut, probabilities: Any) -> None:
-    st.caption("Held out: labels that the head did not see, by cross-validation in which no instruction is parted.")
-    threshold = st.slider("Good from a probability of", 0.05, 0.95, 0.5, 0.05, key="teach_threshold")
+    st.caption(t("Held out: labels that the head did not see, by cross-validation in which no instruction is parted."))
+    threshold = st.slider(t("Good from a probability of"), 0.05, 0.95, 0.5, 0.05, key="teach_threshold")
     agreement = held_out.at(threshold)
     numbers = st.columns(3)
     numbers[0].metric("F1", f"{agreement.f1:.2f}")
-    numbers[1].metric("Precision", "none" if agreement.precision is None else f"{agreement.precision:.2f}")
-    numbers[2].metric("Recall", f"{agreement.recall:.2f}")
+    numbers[1].metric(t("Precision"), t("none") if agreement.precision is None else f"{agreement.precision:.2f}")
+    numbers[2].metric(t("Recall"), f"{agreement.recall:.2f}")
     error = held_out.calibration_error
-    st.altair_chart(
+    plots.draw(
         _calibration(held_out),
-        alt=f"Share of good samples by probability; expected calibration error {error:.2f}",
+        _bins(held_out),
+        name="calibration",
+        alt=t("Share of good samples by probability; expected calibration error {error:.2f}", error=error),
     )
     kept = int((probabilities >= threshold - 1e-9).sum())
     st.caption(
-        f"Expected calibration error **{error:.2f}** on {len(held_out.labels):,} labels. "
-        f"{kept:,} of {len(probabilities):,} samples reach the threshold."
+        t(
+            "Expected calibration error **{error:.2f}** on {labels:,} labels. {kept:,} of {n:,} samples reach the "
+            "threshold.",
+            error=error,
+            labels=len(held_out.labels),
+            kept=kept,
+            n=len(probabilities),
+        )
     )
+
+
+def _bins(held_out: HeldOut) -> pl.DataFrame:
+    import polars as pl
+
+    rows = [(b.said, b.found, b.samples) for b in held_out.calibration()]
+    return pl.DataFrame(rows, schema={"said": pl.Float64, "found": pl.Float64, "labels": pl.Int64}, orient="row")
 
 
 def _calibration(held_out: HeldOut) -> Any:
     import altair as alt
     import polars as pl
 
-    bins = pl.DataFrame([(b.said, b.found, b.samples) for b in held_out.calibration()], orient="row").rename(
-        {"column_0": "said", "column_1": "found", "column_2": "labels"}
-    )
+    bins = _bins(held_out)
     share = alt.Scale(domain=[0, 1])
     points = (
         alt.Chart(bins)
         .mark_circle(opacity=0.9)
         .encode(
-            x=alt.X("said:Q", title="probability", scale=share),
-            y=alt.Y("found:Q", title="share that is good", scale=share),
+            x=alt.X("said:Q", title=t("probability"), scale=share),
+            y=alt.Y("found:Q", title=t("share that is good"), scale=share),
             size=alt.Size("labels:Q", legend=None, scale=alt.Scale(range=[40, 400])),
             tooltip=[
-                alt.Tooltip("said:Q", title="probability", format=".2f"),
-                alt.Tooltip("found:Q", title="share that is good", format=".2f"),
-                alt.Tooltip("labels:Q", title="labels"),
+                alt.Tooltip("said:Q", title=t("probability"), format=".2f"),
+                alt.Tooltip("found:Q", title=t("share that is good"), format=".2f"),
+                alt.Tooltip("labels:Q", title=t("labels")),
             ],
         )
     )

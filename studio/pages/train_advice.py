@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from curation.errors import WinnowError
-from studio import forms
+from studio import forms, plots
+from studio.languages import mark, t, tn, told_text
+from studio.languages import told as said
 
 if TYPE_CHECKING:
     from training.advice.advising import Advice, Suggestion
@@ -17,11 +19,11 @@ if TYPE_CHECKING:
     from training.config import TrainConfig
 
 PARTS = {
-    "weights": "weights",
-    "gradients": "gradients",
-    "optimizer": "optimizer",
-    "activations": "activations",
-    "overhead": "process",
+    "weights": mark("weights"),
+    "gradients": mark("gradients"),
+    "optimizer": mark("optimizer"),
+    "activations": mark("activations"),
+    "overhead": mark("process"),
 }
 """Part of the memory -> what to call it."""
 MACHINE_SECONDS = 30
@@ -38,18 +40,28 @@ def advice_box(mix: Path, config: TrainConfig, runs: Path, *, adapter_key: str) 
         adapter_key: key of the widget that chooses the adapter.
     """
     try:
-        told = _advice(mix, config, runs)
+        told = advice_of(mix, config, runs)
     except WinnowError as error:
-        st.caption(forms.plain(error.message))
+        st.caption(forms.plain(said(error)[0]))
         return
     with st.container(border=True):
         _headline(told)
         _suggestions(told, adapter_key)
-        _memory_chart(told)
-        _lengths_chart(told, config.max_length)
+        icon = ":material/bar_chart:"
+        charts = st.expander(t("Memory and lengths"), icon=icon, key="train_charts", on_change="rerun")
+        # Closed it draws nothing: the form answers in half the time.
+        if charts.open:
+            with charts:
+                _memory_chart(told, mix.name)
+                _lengths_chart(told, config.max_length, mix.name)
 
 
-def _advice(mix: Path, config: TrainConfig, runs: Path) -> Advice:
+def advice_of(mix: Path, config: TrainConfig, runs: Path) -> Advice:
+    """What can be said of a run before it starts; what is slow to find out is found out once.
+
+    Raises:
+        WinnowError: the mix can't be read.
+    """
     from training.advice.advising import advice
     from training.advice.base_facts import base_facts
 
@@ -66,8 +78,13 @@ def _advice(mix: Path, config: TrainConfig, runs: Path) -> Advice:
     )
 
 
-@st.cache_data(max_entries=32, show_spinner="Counting the tokens of the mix")
 def _mix_facts(mix: str, base_model: str, stamps: tuple[int, ...]) -> MixFacts:
+    with st.spinner(t("Counting the tokens of the mix"), show_time=True):
+        return _counted(mix, base_model, stamps)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _counted(mix: str, base_model: str, stamps: tuple[int, ...]) -> MixFacts:
     from training.advice.base_facts import base_facts
     from training.advice.mix_facts import mix_facts
 
@@ -100,12 +117,12 @@ def _hardware() -> Hardware:
 
 def _headline(told: Advice) -> None:
     label, icon, colour = {
-        True: ("fits", ":material/check:", "green"),
-        False: ("does not fit", ":material/error:", "red"),
-        None: ("memory not known", ":material/help:", "gray"),
+        True: (t("fits"), ":material/check:", "green"),
+        False: (t("does not fit"), ":material/error:", "red"),
+        None: (t("memory not known"), ":material/help:", "gray"),
     }[told.fits]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown("**Advice**", width="content")
+        st.markdown(f"**{t('Advice')}**", width="content")
         st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
     st.caption(forms.plain(" · ".join(sentences(told))), help=reasons(told))
 
@@ -113,15 +130,21 @@ def _headline(told: Advice) -> None:
 def sentences(told: Advice) -> list[str]:
     """Rows, tokens, steps and time, in a few words each."""
     machine = told.hardware
-    parts = [f"{told.rows:,} rows", f"{told.tokens_per_epoch:,} tokens a pass"]
+    parts = [
+        tn("{n} row", "{n:,} rows", told.rows),
+        t("{tokens:,} tokens a pass", tokens=told.tokens_per_epoch),
+    ]
     if told.fill is not None:
-        parts.append(f"packed rows {told.fill:.1%} full")
+        parts.append(t("packed rows {share:.1%} full", share=told.fill))
     if told.cut:
-        parts.append(f"{told.cut:.1%} cut")
+        parts.append(t("{share:.1%} cut", share=told.cut))
     if told.steps is not None:
-        parts.append(f"{told.steps:,} steps")
-    parts.append("time not known" if told.seconds is None else f"about {forms.duration(told.seconds)}")
-    name = machine.device or f"{machine.cores} CPU cores"
+        parts.append(tn("{n} step", "{n:,} steps", told.steps))
+    if told.seconds is None:
+        parts.append(t("time not known"))
+    else:
+        parts.append(t("about {duration}", duration=forms.duration(told.seconds)))
+    name = machine.device or tn("{n} CPU core", "{n} CPU cores", machine.cores)
     return [*parts, name if machine.memory_gib is None else f"{name}, {machine.memory_gib:g} GiB"]
 
 
@@ -129,66 +152,85 @@ def reasons(told: Advice) -> str:
     """Where the numbers come from, for a tooltip."""
     known = told.reasons
     return "  \n".join(
-        forms.plain(f"{name.capitalize()}: {text}.")
-        for name, text in (
-            ("tokens", told.tokens_counted),
-            ("parameters", known["parameters"]),
-            ("memory", known["memory"]),
-            ("time", known["seconds"]),
-            ("machine", known["hardware"]),
+        forms.plain(t("{what}: {reason}.", what=what, reason=told_text(text)))
+        for what, text in (
+            (t("Tokens"), told.tokens_counted),
+            (t("Parameters"), known["parameters"]),
+            (t("Memory"), known["memory"]),
+            (t("Time"), known["seconds"]),
+            (t("Machine"), known["hardware"]),
         )
     )
 
 
-def _memory_chart(told: Advice) -> None:
+def _memory_chart(told: Advice, mix: str) -> None:
     import altair as alt
     import polars as pl
 
     memory, machine = told.memory, told.hardware
     limit = machine.memory_gib if machine.on_gpu else machine.free_gib or machine.memory_gib
+    why = forms.plain(told_text(memory.reason))
     if memory.total is None:
-        st.caption("Memory", help=forms.plain(memory.reason))
-        st.caption(forms.plain(f"Not known: {memory.reason}."))
+        st.caption(forms.plain(t("Memory not known: {reason}.", reason=told_text(memory.reason))))
         return
-    free = "" if limit is None else f" of {limit:g} GiB" + ("" if machine.on_gpu else " free")
-    st.caption(forms.plain(f"Memory: {memory.total:.2f}{free or ' GiB'}"), help=forms.plain(memory.reason))
-    parts = enumerate(PARTS.items())
+    if limit is None:
+        st.caption(t("Memory: {used:.2f} GiB", used=memory.total), help=why)
+    elif machine.on_gpu:
+        st.caption(t("Memory: {used:.2f} of {limit:g} GiB", used=memory.total, limit=limit), help=why)
+    else:
+        st.caption(t("Memory: {used:.2f} of {limit:g} GiB free", used=memory.total, limit=limit), help=why)
+    names = [t(name) for name in PARTS.values()]
+    parts = enumerate(zip(PARTS, names, strict=True))
     rows = [{"part": name, "GiB": getattr(memory, part) or 0.0, "order": i} for i, (part, name) in parts]
     top = max(memory.total, limit or 0.0) if memory.total > 0.2 * (limit or 0.0) else memory.total
-    bars = alt.Chart(pl.DataFrame(rows)).mark_bar(height=18)
-    names, legend = list(PARTS.values()), alt.Legend(orient="bottom", columns=3, labelLimit=90)
-    chart = bars.encode(
-        x=alt.X("GiB:Q", title=None, scale=alt.Scale(domain=[0, top], nice=False), axis=alt.Axis(tickCount=4)),
-        color=alt.Color("part:N", sort=names, title=None, scale=alt.Scale(domain=names), legend=legend),
-        order="order:Q",
-        tooltip=["part:N", alt.Tooltip("GiB:Q", format=".3f")],
+    frame = pl.DataFrame(rows)
+    legend = alt.Legend(orient="bottom", columns=3, labelLimit=90)
+    chart = (
+        alt.Chart(frame)
+        .mark_bar(height=18)
+        .encode(
+            x=alt.X("GiB:Q", title=t("GiB"), scale=alt.Scale(domain=[0, top], nice=False), axis=alt.Axis(tickCount=4)),
+            color=alt.Color("part:N", sort=names, title=None, scale=alt.Scale(domain=names), legend=legend),
+            order="order:Q",
+            tooltip=[alt.Tooltip("part:N", title=t("part")), alt.Tooltip("GiB:Q", title=t("GiB"), format=".3f")],
+        )
+        .properties(height=130)
     )
-    st.altair_chart(chart.properties(height=110), alt=f"Memory by part, {memory.total:.2f} GiB together")
+    alt_text = t("Memory by part, {total:.2f} GiB together", total=memory.total)
+    plots.draw(chart, frame.drop("order"), name=f"memory-{mix}", alt=alt_text, key="train_memory")
 
 
-def _lengths_chart(told: Advice, max_length: int) -> None:
+def _lengths_chart(told: Advice, max_length: int, mix: str) -> None:
     import altair as alt
     import polars as pl
 
     quantiles = told.length_quantiles
-    st.caption(f"Tokens of a sample: half up to {quantiles['p50']:,}, 99 % up to {quantiles['p99']:,}")
-    rows = [{"from": low, "to": high, "samples": count} for low, high, count in told.histogram]
-    if not rows:
-        st.caption("No sample could be read.")
-        return
-    bars = (
-        alt.Chart(pl.DataFrame(rows))
-        .mark_bar()
-        .encode(
-            x=alt.X("from:Q", title=None, bin="binned", axis=alt.Axis(tickCount=5, format="~s", labelFlush=True)),
-            x2="to:Q",
-            y=alt.Y("samples:Q", title=None, axis=alt.Axis(tickCount=3, format="~s")),
-            tooltip=["from:Q", "to:Q", "samples:Q"],
+    st.caption(
+        t(
+            "Tokens of a sample: half up to {half:,}, 99 % up to {most:,}; the line is max_length",
+            half=quantiles["p50"],
+            most=quantiles["p99"],
         )
     )
-    line = alt.Chart(pl.DataFrame([{"max_length": max_length}])).mark_rule(color="#D9652B", strokeWidth=2)
-    layers = [bars, line.encode(x="max_length:Q", tooltip="max_length:Q")] if max_length <= rows[-1]["to"] else [bars]
-    st.altair_chart(alt.layer(*layers).properties(height=110), alt="How many samples have how many tokens")
+    rows = [{"from": low, "to": high, "samples": count} for low, high, count in told.histogram]
+    if not rows:
+        st.caption(t("No sample could be read."))
+        return
+    frame = pl.DataFrame(rows)
+    x = alt.X("from:Q", title=t("tokens"), bin="binned", axis=alt.Axis(tickCount=5, format="~s", labelFlush=True))
+    tooltip = [
+        alt.Tooltip("from:Q", title=t("from"), format=","),
+        alt.Tooltip("to:Q", title=t("to"), format=","),
+        alt.Tooltip("samples:Q", title=t("samples"), format=","),
+    ]
+    y = alt.Y("samples:Q", title=t("samples"), axis=alt.Axis(tickCount=3, format="~s"))
+    layers = [alt.Chart(frame).mark_bar().encode(x=x, x2="to:Q", y=y, tooltip=tooltip)]
+    if max_length <= rows[-1]["to"]:
+        line = alt.Chart(pl.DataFrame([{"max_length": max_length}])).mark_rule(color="#D9652B", strokeWidth=2)
+        layers.append(line.encode(x="max_length:Q", tooltip=alt.Tooltip("max_length:Q", format=",")))
+    chart = alt.layer(*layers).properties(height=150)
+    alt_text = t("How many samples have how many tokens")
+    plots.draw(chart, frame, name=f"lengths-{mix}", alt=alt_text, key="train_lengths")
 
 
 def _suggestions(told: Advice, adapter_key: str) -> None:
@@ -196,17 +238,17 @@ def _suggestions(told: Advice, adapter_key: str) -> None:
     for suggestion in changes:
         st.markdown(_line(suggestion))
     st.button(
-        f"Take {len(changes)} suggestions" if len(changes) > 1 else "Take the suggestion",
+        tn("Take the suggestion", "Take {n} suggestions", max(1, len(changes))),
         key="train-take",
         icon=":material/checklist:",
         disabled=not changes,
-        help=None if changes else "The form has them already.",
+        help=None if changes else t("The form has them already."),
         on_click=take,
         args=(changes, adapter_key),
     )
     same = [suggestion for suggestion in told.suggestions if not suggestion.changes]
     if same:
-        with st.expander("Why the other settings stay"):
+        with st.expander(t("Why the other settings stay")):
             for suggestion in same:
                 st.markdown(_line(suggestion))
 
@@ -215,13 +257,13 @@ def _line(suggestion: Suggestion) -> str:
     value = forms.plain(_worded(suggestion.value))
     now = ""
     if suggestion.changes:
-        now = f" :orange-badge[now {forms.plain(_worded(suggestion.now))}]"
-    name = forms.plain(suggestion.field.replace("_", " "))
-    return f"**{name} {value}**{now}  \n:small[:gray[{forms.plain(suggestion.reason)}]]"
+        now = f" :orange-badge[{t('now {value}', value=forms.plain(_worded(suggestion.now)))}]"
+    name = forms.plain(t(suggestion.field.replace("_", " ").capitalize()))
+    return f"**{name} {value}**{now}  \n:small[:gray[{forms.plain(told_text(suggestion.reason))}]]"
 
 
 def _worded(value: Any) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return t("none") if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def take(suggestions: list[Suggestion], adapter_key: str) -> None:

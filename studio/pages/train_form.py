@@ -5,31 +5,46 @@ from __future__ import annotations
 import streamlit as st
 
 from studio.fields import setting
+from studio.languages import mark, t
 
 ADAPTERS = {
-    "full": "All weights",
-    "lora": "LoRA: small matrices beside them",
-    "qlora": "QLoRA: LoRA on 4-bit weights",
-    "freeze": "Some layers",
-    "prompt": "Prompt tuning: vectors before the text",
-    "prefix": "Prefix tuning: vectors in every layer",
-    "p-tuning": "P-tuning: vectors from a small network",
+    "full": mark("All weights"),
+    "lora": mark("LoRA: small matrices beside them"),
+    "qlora": mark("QLoRA: LoRA on 4-bit weights"),
+    "freeze": mark("Some layers"),
+    "prompt": mark("Prompt tuning: vectors before the text"),
+    "prefix": mark("Prefix tuning: vectors in every layer"),
+    "p-tuning": mark("P-tuning: vectors from a small network"),
 }
 SHOWN = ("epochs", "max_steps", "learning_rate", "max_length", "batch_size", "seed")
 """Fields of the training config that most users set; the others fold away."""
 OWN_WIDGETS = ("base_model", "method", "adapter", "arm")
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Steps and learning rate": (
+    mark("Steps and learning rate"): (
         *("accumulation", "scheduler", "decay_ratio", "warmup_ratio"),
         *("optimizer", "weight_decay", "max_grad_norm"),
     ),
-    "Held-out losses, samples and checkpoints": (
+    mark("Held-out losses, samples and checkpoints"): (
         *("eval_steps", "patience", "sample_answers", "max_answer_tokens"),
         *("save_steps", "checkpoints_kept", "logging_steps"),
     ),
-    "Machine": ("activation_checkpointing", "processes", "strategy", "offload"),
+    mark("Machine"): ("activation_checkpointing", "processes", "strategy", "offload"),
 }
 """Title -> fields; what is in none of them belongs to the method or the adapter."""
+
+
+def adapter_choice(base: str, key: str) -> str:
+    """The weights to train: small models start from all of them, others from LoRA."""
+    from curation.language_models.answer_losses import WARM_UP_FOLDER
+
+    return st.selectbox(
+        t("Weights to train"),
+        list(ADAPTERS),
+        format_func=lambda a: t(ADAPTERS[a]),
+        index=list(ADAPTERS).index("full" if base.endswith(WARM_UP_FOLDER) else "lora"),
+        key=key,
+        help=t("All of them, or a small part: large models need that."),
+    )
 
 
 def settings(method: str, adapter: str) -> list[str]:
@@ -42,7 +57,7 @@ def settings(method: str, adapter: str) -> list[str]:
     read = [name for name in fields(method, adapter) if name not in SHOWN and _applies(name)]
     grouped = {name for names in GROUPS.values() for name in names}
     own = tuple(name for name in read if name not in grouped)
-    for title, names in {"Method and adapter": own, **GROUPS}.items():
+    for title, names in {mark("Method and adapter"): own, **GROUPS}.items():
         options += _group(title, [name for name in names if name in read])
     return options
 
@@ -69,7 +84,8 @@ def _group(title: str, names: list[str]) -> list[str]:
     if not names:
         return []
     options: list[str] = []
-    with st.expander(title):
+    with st.container(gap="small"):
+        st.markdown(f"**{t(title)}**")
         cells = st.columns(3)
         for place, name in enumerate(names):
             with cells[place % 3]:
@@ -92,7 +108,12 @@ def _learning_rate() -> list[str]:
     from training.config import TrainConfig
 
     field = TrainConfig.model_fields["learning_rate"]
-    typed = st.text_input("Learning rate", placeholder="automatic", help=field.description, key="train-learning_rate")
+    typed = st.text_input(
+        t("Learning rate"),
+        placeholder=t("automatic"),
+        help=t(field.description) if field.description else None,
+        key="train-learning_rate",
+    )
     return ["--set", f"learning_rate={typed.strip()}"] if typed.strip() else []
 
 
@@ -102,6 +123,10 @@ def _rewards() -> list[str]:
 
     field = TrainConfig.model_fields["rewards"]
     chosen = st.multiselect(
-        "Rewards", list(REWARDS), default=list(field.default), help=field.description, key="train_rewards"
+        t("Rewards"),
+        list(REWARDS),
+        default=list(field.default),
+        help=t(field.description) if field.description else None,
+        key="train_rewards",
     )
     return [] if tuple(chosen) == tuple(field.default) else ["--set", f"rewards={','.join(chosen)}"]

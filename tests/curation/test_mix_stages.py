@@ -13,7 +13,7 @@ from curation.scorers import Length
 from curation.scoring import score
 from curation.selection import hold_out, select
 from curation.selectors import Longest, Random
-from studio.mixes import part_of
+from studio.commands.mixes import part_of
 from tests.curation.samples import corpus_of, pair
 from tests.curation.test_mixing import lines
 

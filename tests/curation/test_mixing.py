@@ -15,7 +15,7 @@ from curation.mixing import build_mix, export, load_mix
 from curation.sample import Message, Sample, to_frame
 from curation.selection import hold_out, select
 from curation.selectors import Longest, Random
-from studio.mixes import part_of
+from studio.commands.mixes import part_of
 from tests.curation.samples import corpus_of, pair
 
 

@@ -8,7 +8,10 @@ from curation.scorers import Length
 from curation.scoring import score
 from tests.curation.samples import corpus_of, pair
 
-ADDED_SINCE = ("states", "actions", "changes", "tag_changes", "mixed", "snapshots", "snapshot_members")
+ADDED_SINCE = (
+    *("states", "actions", "changes", "tag_changes", "mixed", "snapshots", "snapshot_members"),
+    *("annotations", "questions"),
+)
 
 
 def test_a_corpus_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:

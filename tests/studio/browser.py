@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from studio.door.serving import answers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -46,14 +47,17 @@ def launched() -> Iterator[Browser]:
 
 
 @contextmanager
-def studio(corpus: Path, log: Path) -> Iterator[str]:
-    """The studio on a corpus, as `winnow studio` starts it; its address."""
+def studio(corpus: Path, log: Path, *options: str, **environment: str) -> Iterator[str]:
+    """The studio on a corpus, as `winnow studio` starts it, with files of the whole machine in reach; its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "studio.cli", "studio", str(corpus), "--port", str(port), "--headless"]
+    options = options or ("--workspace", "/")
+    words = ["studio", str(corpus), "--port", str(port), "--headless", *options]
+    command = [sys.executable, "-m", "studio.cli", *words]
+    env = {**os.environ, **environment}
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output, start_new_session=True)
     try:
         _until_healthy(f"http://127.0.0.1:{port}", process, log)
         yield f"http://127.0.0.1:{port}"
@@ -66,9 +70,7 @@ def _until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> Non
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
-        try:
-            if urllib.request.urlopen(f"{url}/_stcore/health", timeout=1).read() == b"ok":
-                return
-        except OSError:
-            time.sleep(0.1)
+        if answers(url):
+            return
+        time.sleep(0.1)
     raise TimeoutError(log.read_text())

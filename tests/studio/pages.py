@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def opener(monkeypatch: pytest.MonkeyPatch, corpus: Path) -> Callable[..., AppTe
 
     def opened(name: str, path: Path | None = None, **query: str) -> AppTest:
         monkeypatch.setenv("WINNOW_CORPUS", str(path or corpus))
+        monkeypatch.setenv("WINNOW_WORKSPACE", os.environ.get("WINNOW_WORKSPACE", "/"))
         app = AppTest.from_string(f"from studio.pages import {name}\n{name}.page()", default_timeout=30)
         for key, value in query.items():
             app.query_params[key] = value

@@ -120,14 +120,14 @@ def test_the_warm_up_model_trains_from_its_button(page: Page, address: str, corp
 def test_a_selection_is_made_and_compared(page: Page, address: str, corpus: Path) -> None:
     opened(page, address, "select")
     run(page, "select")
-    assert len(Corpus(corpus).selection("random-10pct").ids) == 15
+    assert len(Corpus(corpus).selection("stratified-10pct").ids) == 15
     page.get_by_text("Compare selections").wait_for()
 
 
 def test_a_mix_is_exported(page: Page, address: str, corpus: Path) -> None:
     opened(page, address, "mix")
     run(page, "export")
-    rows = (corpus / "mixes" / "random-10pct" / "train.jsonl").read_text().splitlines()
+    rows = (corpus / "mixes" / "stratified-10pct" / "train.jsonl").read_text().splitlines()
     assert len(rows) == 15
     assert {"id", "messages", "source"} <= set(json.loads(rows[0]))
 

@@ -15,7 +15,7 @@ from curation.corpus import Corpus
 from curation.ingestion import ingest
 from curation.mixing import build_mix, export
 from studio.cli import winnow
-from studio.mix_searching import findings
+from studio.commands.mix_searching import findings
 from studio.pages import bad_cases as bad_cases_page
 from studio.pages import compare_runs, compared_answers, compared_curves, mix_search
 from tests.studio.pages import button, command, texts, write_run
@@ -89,7 +89,7 @@ def cases_of(open_page, corpus):
     (run / "answers.jsonl").write_text(json.dumps(asdict(answer)) + "\n")
     bad_cases(run)
     app = opened(open_page, "cases")
-    box = next(b for b in app.selectbox if b.label == "Run")
+    box = next(b for b in app.selectbox if b.label == "Training run")
     return box.set_value(box.options.index("second") if isinstance(box.options[0], int) else run).run()
 
 

@@ -98,9 +98,10 @@ def test_nobody_without_the_token_is_answered(corpus: Corpus, studio) -> None:
     owner = owner_of(corpus.path)
     assert owner is not None
     body = json.dumps({"statements": [["SELECT 1", []]], "frames": {}}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{owner.port}/run", body, {"Authorization": "guess"})
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(request)
+    for guess in ("guess", "é\xff", ""):
+        request = urllib.request.Request(f"http://127.0.0.1:{owner.port}/run", body, {"Authorization": guess})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request)
     assert (corpus.path / "owner.json").stat().st_mode & 0o077 == 0
 
 

@@ -35,6 +35,7 @@ def test_a_sample_is_kept_and_tagged_where_it_is_read_and_that_is_taken_back(cor
     app, key = open_page("browse"), first(corpus)
     app.button(key=f"keep-{key}").click().run()
     assert corpus.frame(["decision"])["decision"][0] == "keep"
+    app.button(key="deciding-step--1").click().run()  # a decision goes on to the next sample
     app.button(key=f"take-{key}-t").click().run()
     assert corpus.sample(key).tags == ()
     app.button(key=f"undo-{key}").click().run()
@@ -65,9 +66,21 @@ def test_an_edited_sample_is_read_on_as_its_new_version(corpus, open_page):
 
 def test_one_action_on_all_that_meet_the_filter_is_a_command(corpus, open_page):
     app = open_page("browse", where="response <> 'answer 0'")
-    app.text_input(key="bulk_reason").input("too short").run()
+    app.session_state["bulk"] = True  # what is not open is not drawn
+    app.run().text_input(key="bulk_reason").input("too short").run()
     lines = [code.value for code in app.code]
     assert f"winnow drop {corpus.path} --reason 'too short' --where \"response <> 'answer 0'\"" in lines
+
+
+def test_what_undo_would_take_back_is_named_and_nothing_else_is_taken_back(corpus, open_page):
+    drop(corpus, ids=[first(corpus)], reason="wrong", who="Ada")
+    app = open_page("browse")
+    app.session_state["bulk"] = True
+    undo = next(b for b in app.run().button if b.key == "bulk_undo")
+    assert (undo.label, undo.help.replace("\\", "")) == ("Undo: drop, 1 sample", "Ada: wrong")
+    drop(corpus, ids=corpus.frame(["id"])["id"].to_list()[1:], reason="too short")  # in another browser
+    undo.click().run()
+    assert corpus.frame(["decision"])["decision"].to_list() == [None, "drop", "drop"]
 
 
 def test_the_history_tells_what_was_done_and_undoes_it(corpus, open_page):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.mix_searching import FOLDER
+from studio.commands.mix_searching import FOLDER
 from studio.pages import evaluate, judged_answers
 from tests.studio.pages import command, texts, write_run
 from training.answering import AnswersReport, Lengths

@@ -19,8 +19,9 @@ from curation.scoring import score
 from curation.selection import select
 from curation.selectors import Longest
 from studio import forms, jobs
-from studio.app import MAIN_SCRIPT, streamlit_flags
-from studio.pages import browse, overview, reading
+from studio.app import streamlit_flags
+from studio.door.application import SCRIPT
+from studio.pages import browse, guide, overview, reading
 from studio.pages import ingest as ingest_page
 from studio.pages.conversations import passages
 from studio.pages.outcomes import cut
@@ -94,7 +95,7 @@ def test_a_folder_without_a_corpus_is_told_how_to_begin(open_page, tmp_path):
 
 def test_the_studio_draws_its_first_page_from_the_main_script(corpus, monkeypatch):
     monkeypatch.setenv("WINNOW_CORPUS", str(corpus.path))
-    app = AppTest.from_file(str(MAIN_SCRIPT), default_timeout=30).run()
+    app = AppTest.from_file(str(SCRIPT), default_timeout=30).run()
     assert not app.exception
     assert [title.value for title in app.title] == ["Overview"]
 
@@ -123,8 +124,9 @@ def test_the_overview_groups_samples_by_source_shape_and_script(corpus):
 
 
 def test_the_next_step_is_the_first_thing_that_was_not_done(corpus, tmp_path):
-    assert overview.next_step(Corpus.create(tmp_path)).page == "score"
-    assert overview.next_step(corpus).page == "mix"
+    empty = Corpus.create(tmp_path)
+    assert guide.current(guide.stages(empty)).page == "ingest"
+    assert guide.current(guide.stages(corpus)).page == "mix"
 
 
 # -------------------------------------------------------------------- browse
@@ -234,7 +236,8 @@ def test_naming_a_file_shows_its_samples_and_the_command(corpus, open_page, tmp_
     assert corpus.count() == 62
 
 
-def test_folders_and_patterns_name_their_files(tmp_path):
+def test_folders_and_patterns_name_their_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("WINNOW_WORKSPACE", str(tmp_path))
     for name in ("a.jsonl", "b.csv", "notes.txt"):
         (tmp_path / name).touch()
     assert [p.name for p in ingest_page.matching(str(tmp_path))] == ["a.jsonl", "b.csv"]

@@ -20,10 +20,20 @@ from curation.scoring import score
 from curation.selection import select
 from curation.selectors import RDS, SELECTORS, KCenter, Longest, Random, TopK
 from curation.tag_normalizing import Alias, Merge, aliases
+from studio.commands.curating import compare as compare_command
+from studio.commands.curating import score as score_command
 from studio.comparisons import diversity_rows, measured_on, score_rows
-from studio.curating import compare as compare_command
-from studio.curating import score as score_command
-from studio.pages import choosing, comparison, correlation, distribution, diversity_charts, score_charts, tag_aliases
+from studio.pages import (
+    choosing,
+    comparison,
+    correlation,
+    distribution,
+    diversity_charts,
+    measuring,
+    score_charts,
+    tag_aliases,
+    thresholds,
+)
 from studio.pages.score import runs_table
 from tests.curation.samples import corpus_of, pair
 from tests.studio.pages import opener
@@ -152,11 +162,33 @@ def test_a_target_that_names_no_sample_or_is_no_condition_keeps_the_selector_wai
 
 
 def test_the_page_compares_equally_many_samples_beside_random_and_longest(open_page):
-    app = open_page("select")
+    app = open_page("select", view="compare")
     assert not app.exception
     assert "12 best samples of each, beside 5 random draws of as many from the pool of 60" in texts(app)
     table = next(frame.value for frame in app.dataframe if "Metric" in frame.value.columns)
     assert list(table.columns) == ["Metric", "drawn", "last", "spread", "longest answers", "random draws"]
+
+
+def test_on_a_large_corpus_diversity_is_measured_when_asked_for_and_the_rest_stands_there(monkeypatch, open_page):
+    monkeypatch.setattr(comparison, "AT_ONCE", 10)
+    app = open_page("select", view="compare")
+    assert not app.exception
+    assert "best samples of each" not in texts(app)
+    assert any("selector" in frame.value.columns for frame in app.dataframe)
+    app = button(app, "measure_diversity").click().run()
+    (work,) = [w for w in measuring.works().values() if w.found is not None]
+    work.found.result(timeout=30)
+    app = app.run()
+    assert not app.exception
+    assert "12 best samples of each, beside 5 random draws of as many from the pool of 60" in texts(app)
+
+
+def test_a_comparison_without_diversity_has_the_same_other_tables(corpus, compared):
+    quick = compare(corpus, ["last", "spread"], diversity=False)
+    assert quick.diversity.is_empty()
+    assert quick.diversity.schema == compared.diversity.schema
+    assert quick.spreads.equals(compared.spreads)
+    assert quick.sizes.equals(compared.sizes)
 
 
 def test_right_of_the_band_is_more_varied_whichever_way_the_metric_counts(compared):
@@ -220,7 +252,7 @@ def test_a_selection_of_which_samples_were_dropped_says_so(tmp_path, open_page):
     with corpus.database.held():
         select(corpus, Longest(), 6, name="long")
         drop(corpus, ids=corpus.selection("long").ids[:2], reason="no")
-    app = open_page("select", corpus.path)
+    app = open_page("select", corpus.path, view="compare")
     assert not app.exception
     assert "Dropped since, and left out here as in a mix: 2 of long" in texts(app)
 
@@ -296,13 +328,13 @@ def test_every_way_of_merging_a_tag_is_told_with_its_numbers():
 
 
 def test_the_score_page_shows_the_tags_and_the_command_that_corrects_them(open_page, tagged, corpus):
-    app = open_page("score", tagged.path)
+    app = open_page("score", tagged.path, view="tags")
     assert not app.exception
     assert "4 tags became 2. Merged into another: 1; left out: 1; as they were: 2." in texts(app)
     assert "--set model=none --set tags=tags --set aliases=FILE" in texts(app)
     app = app.text_input(key="aliases_search").set_value("nothing like it").run()
     assert "No tag is like that." in texts(app)
-    assert "Tags after normalisation" not in [s.value for s in open_page("score", corpus.path).subheader]
+    assert "Tags after normalisation" not in [s.value for s in open_page("score", corpus.path, view="tags").subheader]
 
 
 def test_the_command_that_corrects_tags_keeps_how_they_were_normalised(tagged, tmp_path):
@@ -317,13 +349,11 @@ def test_the_command_that_corrects_tags_keeps_how_they_were_normalised(tagged, t
 
 
 def test_two_thresholds_keep_what_lies_between(open_page, corpus):
-    app = open_page("score").selectbox(key="distribution_score").set_value("n").run()
-    side = next(control for control in app.segmented_control if control.label == "Keep values")
-    app = side.set_value("between").run()
-    app = app.slider[0].set_value((10, 19)).run()
-    kept = next(metric.value for metric in app.metric if metric.label == "Kept by the threshold")
+    app = open_page("score", view="distribution").selectbox(key="distribution_score").set_value("n").run()
+    app = app.number_input(key="least_n").set_value(10).run().number_input(key="most_n").set_value(19).run()
+    kept = next(metric.value for metric in app.metric if metric.label == "Kept")
     assert kept == "10"
-    assert distribution.rule("n", "between", 10, 19) == "n BETWEEN 10 AND 19"
+    assert thresholds.rule("n", (10, 19)) == "n BETWEEN 10 AND 19"
 
 
 def test_dropped_samples_are_neither_counted_nor_shown(tmp_path, open_page):
@@ -331,9 +361,9 @@ def test_dropped_samples_are_neither_counted_nor_shown(tmp_path, open_page):
     with corpus.database.held():
         score(corpus, Metadata(field="n"))
         drop(corpus, where="n > 20", reason="no")
-    app = open_page("score", corpus.path)
+    app = open_page("score", corpus.path, view="distribution")
     kept = {metric.label: metric.value for metric in app.metric}
-    assert (kept["Kept by the threshold"], kept["Median"]) == ("11", "10.5")
+    assert (kept["Kept"], kept["Median"]) == ("20", "10.5")
     best = next(frame.value for frame in app.dataframe if "instruction" in frame.value.columns)
     assert best["n"].max() == 20
 
@@ -343,10 +373,10 @@ def test_a_working_set_that_was_dropped_whole_says_so(tmp_path, open_page):
     with corpus.database.held():
         score(corpus, Metadata(field="n"))
         drop(corpus, where="n > 20", reason="no")
-    app = open_page("score", corpus.path, where="n > 25")
+    app = open_page("score", corpus.path, where="n > 25", view="distribution")
     assert not app.exception
     assert [info.value for info in app.info] == ["No sample is in this working set, or all of it was dropped."]
-    assert button(app, "score-run").disabled
+    assert button(open_page("score", corpus.path, where="n > 25"), "score-run").disabled
 
 
 def test_a_scorer_that_failed_at_once_is_not_listed_as_if_it_had_measured(tmp_path):
@@ -380,7 +410,7 @@ def test_scores_of_different_samples_are_correlated_where_both_are_known(corpus)
 
 
 def test_the_score_page_correlates_the_main_scores(open_page, corpus):
-    app = open_page("score")
+    app = open_page("score", view="pair")
     assert not app.exception
     assert [s.value for s in app.subheader if s.value == "Correlation"]
     assert correlation.main_columns(corpus, distribution.numeric_scores(corpus))[:3] == ["rank", "n", "length"]

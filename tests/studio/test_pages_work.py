@@ -19,6 +19,7 @@ from studio.pages import (
     distribution,
     evaluate,
     exported_mixes,
+    overlap,
     run_points,
     runs,
 )
@@ -89,10 +90,11 @@ def test_an_outlier_does_not_press_the_rest_into_one_bin(tmp_path):
     assert distribution.histogram(corpus, shape, None).height > 40
 
 
-def test_the_slider_counts_what_its_threshold_leaves(open_page, corpus):
-    app = open_page("score")
-    app = app.selectbox(key="distribution_score").set_value("length").run().slider[0].set_value(60).run()
-    kept = next(metric.value for metric in app.metric if metric.label == "Kept by the threshold")
+def test_a_typed_threshold_counts_what_it_leaves(open_page, corpus):
+    app = open_page("score", view="distribution")
+    app = app.selectbox(key="distribution_score").set_value("length").run()
+    app = app.number_input(key="least_length").set_value(60).run()
+    kept = next(metric.value for metric in app.metric if metric.label == "Kept")
     assert kept == str(corpus.count("length >= 60"))
 
 
@@ -116,7 +118,7 @@ def test_a_threshold_narrows_the_filter_once():
 
 def test_a_budget_in_percent_says_how_many_samples_that_is(open_page):
     app = open_page("select", where="source = 'sums'").number_input(key="budget_percent").set_value(20.0).run()
-    assert " random 20% --name random-20pct" in command(app, "select")
+    assert " stratified 20% --name stratified-20pct" in command(app, "select")
     assert button(app, "select-run").label == "Select 6 samples"
 
 
@@ -134,7 +136,8 @@ def test_a_score_to_sort_by_must_be_named_first(open_page):
 
 
 def test_the_share_of_common_samples_is_of_the_rows_selection(corpus):
-    pairs = comparison.shares(compare(corpus, ["drawn", "longest"]), ["drawn", "longest"])
+    names = ["drawn", "longest"]
+    pairs = overlap.pairs_of(overlap.intersections(corpus, names), names)
     assert pairs.filter(a="drawn", b="drawn")["share"].item() == 1.0
     common = set(corpus.selection("drawn").ids) & set(corpus.selection("longest").ids)
     assert pairs.filter(a="drawn", b="longest")["common"].item() == len(common)

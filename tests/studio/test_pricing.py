@@ -9,7 +9,7 @@ from curation.corpus import Corpus
 from curation.errors import OperatorError
 from curation.ingestion import ingest
 from studio.cli import main
-from studio.synthesizing import acceptance, pilot_size
+from studio.commands.synthesizing import acceptance, pilot_size
 from tests.synthesis.loopback import Loopback
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from curation.errors import WinnowError
-from studio.iterating import iterate_dpo as command
+from studio.commands.iterating import iterate_dpo as command
 from tests.synthesis.loopback import Loopback
 from tests.training.conftest import WriteMix
 from training.config import TrainConfig

@@ -98,7 +98,7 @@ def asked(answer: str, **more: object) -> Question:
 
 
 def test_the_command_knows_every_reward() -> None:
-    from studio import iterating
+    from studio.commands import iterating
 
     assert tuple(REWARDS) == iterating.REWARDS
 

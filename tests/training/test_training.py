@@ -350,7 +350,7 @@ def test_every_format_of_a_mix_is_known_by_its_columns(write_mix: WriteMix) -> N
 def test_the_command_offers_every_method_and_adapter() -> None:
     from typing import get_args
 
-    from studio.tuning import ADAPTERS, METHODS
+    from studio.commands.tuning import ADAPTERS, METHODS
 
     assert get_args(TrainConfig.model_fields["method"].annotation) == METHODS
     assert get_args(TrainConfig.model_fields["adapter"].annotation) == ADAPTERS

@@ -1,0 +1,1 @@
+"""The map of an embedding: every sample in two dimensions, and clusters with titles."""

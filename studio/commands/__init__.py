@@ -1,0 +1,1 @@
+"""The commands of `winnow`: one module for each kind of work, entered in `studio.cli`."""

@@ -1,0 +1,197 @@
+"""The Map page without a browser, what it sends to one, and the map in a notebook."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curation.corpus import Corpus
+from curation.embedding import embed
+from curation.errors import CorpusError
+from curation.ingestion import ingest
+from curation.mapping.maps import Map, MapSpec, make_map, stored_map
+from curation.mapping.titles import Title
+from curation.scorers.length import Length
+from curation.scoring import score
+from curation.selection import select
+from curation.selectors import Longest
+from studio import map_payload
+from studio.map_payload import Picture, by_cluster, coloured, packed, shown_rows
+from studio.notebook import show_map
+from studio.pages import map_lasso
+from studio.pages.map_crowds import shares
+from studio.pages.map_ground import SELECTION, among, ground_of, holding, not_on_map, overlaid, values_of
+from tests.studio.pages import opener, texts
+
+HOSTILE = "<script>alert(1)</script>"
+ROWS = [
+    *({"instruction": f"How long does bread bake in oven {n}?", "output": "bread " * (n + 1)} for n in range(20)),
+    *({"instruction": f"请介绍第{n}种龙井茶。", "output": HOSTILE} for n in range(20)),
+]
+SPEC = MapSpec("pca", clusters=2)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("map")
+    for name, rows in (("bread", ROWS[:20]), (HOSTILE.replace("/", ""), ROWS[20:])):
+        file = folder / f"{len(name)}.jsonl"
+        file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+        ingest(corpus := Corpus.create(folder / "corpus"), [file], source=name)
+    score(corpus, Length())
+    select(corpus, Longest(), 5, name="longest")
+    embed(corpus)
+    return corpus
+
+
+@pytest.fixture
+def ground(corpus):
+    make_map(corpus, SPEC)
+    return ground_of(corpus, "lexical", SPEC)
+
+
+@pytest.fixture
+def open_page(corpus, monkeypatch):
+    return opener(monkeypatch, corpus.path)
+
+
+def header(payload):
+    length = struct.unpack("<I", payload[:4])[0]
+    return json.loads(payload[4 : 4 + length]), payload[4 + length :]
+
+
+def test_a_corpus_without_samples_or_vectors_says_what_to_do_first(open_page, tmp_path):
+    Corpus.create(tmp_path / "empty")
+    assert "winnow ingest" in " ".join(c.value for c in open_page("map", tmp_path / "empty").code)
+    (tmp_path / "rows.jsonl").write_text(json.dumps(ROWS[0]))
+    ingest(Corpus.create(tmp_path / "bare"), [tmp_path / "rows.jsonl"])
+    assert "winnow embed" in " ".join(c.value for c in open_page("map", tmp_path / "bare").code)
+
+
+def test_before_a_layout_the_preview_is_shown_with_the_command_that_makes_one(open_page, corpus):
+    app = open_page("map")
+    assert not app.exception
+    assert f"winnow map {corpus.path} --embedding lexical --method tsne" in [c.value for c in app.code]
+    assert "40 samples on the map" in texts(app)
+
+
+def test_a_filter_a_search_and_a_selection_are_counted(open_page, ground):
+    app = open_page("map", where="source = 'bread'", q="oven 3", over="selection:longest", colour="length")
+    assert not app.exception
+    assert "40 samples on the map · 20 meet the filter · 1 found · 5 laid over" in texts(app)
+
+
+def test_what_a_link_names_that_is_no_more_is_passed_over(open_page, ground):
+    app = open_page("map", colour="no such column", over="selection:gone")
+    assert not app.exception
+    assert app.session_state["map_overlay"] == ""
+
+
+def test_samples_inside_the_lasso_are_listed_and_one_action_changes_all(open_page, ground, corpus):
+    app = open_page("map")
+    rows = np.flatnonzero(values_of(corpus, ground, "source").to_numpy() == "bread")
+    line = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    app.session_state[map_lasso.DRAWN] = (ground.drawn.number, "lexical", rows, line)
+    app.run()
+    assert next(h.value for h in app.subheader) == "20 samples inside"
+    next(field for field in app.text_input if field.key == "map_tag_name").set_value("crust").run()
+    next(button for button in app.button if button.key == "map_tag").click().run()
+    assert corpus.count("list_contains(tags, 'crust')") == 20
+
+
+def test_points_hold_place_colour_and_mark_in_six_bytes(ground):
+    marks = np.full(40, 1, np.uint8)
+    told, points = header(packed(ground.drawn, Picture(coloured(pl.Series([1.0] * 39 + [None])), marks, "price")))
+    assert told["n"] == 40
+    assert len(points) == 6 * 40
+    assert points[5 * 40 :] == bytes([1] * 40)
+    assert points[4 * 40 : 5 * 40][-1] == map_payload.NOTHING
+    x = np.frombuffer(points[:80], "<u2") / 65535
+    assert np.allclose(x, ground.drawn.xy[:, 0], atol=1e-4)
+
+
+def test_eight_frequent_values_have_a_colour_and_the_others_share_one():
+    values = pl.Series([f"v{n}" for n in range(10) for _ in range(20 - n)] + [None])
+    colours = coloured(values)
+    assert len(np.unique(colours.index)) == 10
+    assert colours.legend["entries"][-2:] == [(8, "2 others", "23"), (255, "no value", "1")]
+
+
+def test_each_of_forty_clusters_has_a_colour_of_its_own():
+    names = tuple(Title(f"title {n}", ()) for n in range(40))
+    drawn = Map("e", SPEC, [str(n) for n in range(80)], np.zeros((80, 2), np.float32), np.arange(80) % 40, names, 1)
+    colours = by_cluster(drawn)
+    assert len(np.unique(colours.index)) == 40
+    assert colours.legend["entries"][39] == (39, "title 39", "2")
+
+
+def test_a_few_extreme_numbers_leave_the_others_their_colours():
+    colours = coloured(pl.Series([*range(1000), 10**9]))
+    assert colours.index[500] in range(120, 135)
+    assert colours.legend["high"] == "≥ 990"
+
+
+def test_yes_and_no_are_words_and_nothing_measured_has_a_legend_too():
+    assert [entry[1] for entry in coloured(pl.Series([True, False, None])).legend["entries"]] == [
+        "yes",
+        "no",
+        "no value",
+    ]
+    assert coloured(pl.Series([None, float("nan")], dtype=pl.Float64)).legend["entries"] == [(255, "no value", "2")]
+
+
+def test_of_more_points_than_can_be_drawn_every_cluster_sends_its_share(ground):
+    rows = shown_rows(ground.drawn, 20)
+    sizes = np.bincount(ground.drawn.clusters)
+    assert np.bincount(ground.drawn.clusters[rows]).tolist() == (sizes // 2).tolist()
+    assert shown_rows(ground.drawn) is None
+
+
+def test_conditions_samples_and_selections_become_marks_of_the_points(corpus, ground):
+    assert holding(corpus, ground, "source = 'bread'").sum() == 20
+    assert overlaid(corpus, ground, f"{SELECTION}longest").sum() == 5
+    assert among(corpus, ground, pl.Series(ground.drawn.ids[:3])).tolist() == [True] * 3 + [False] * 37
+    assert not_on_map(corpus, ground) == 0
+
+
+def test_hidden_colours_are_not_chosen_by_a_lasso(ground, corpus):
+    picture = Picture(coloured(values_of(corpus, ground, "source")), np.ones(40, np.uint8), "source")
+    everything = {"polygon": [[-1, -1], [2, -1], [2, 2], [-1, 2]], "hidden": []}
+    assert len(map_lasso.chosen_rows(ground, picture, everything)) == 40
+    assert len(map_lasso.chosen_rows(ground, picture, {**everything, "hidden": [0, "x", 999]})) == 20
+
+
+def test_shares_of_clusters_are_those_counted_by_hand(ground):
+    pool, chosen = np.ones(40, bool), ground.drawn.clusters == 0
+    assert shares(ground.drawn, pool, chosen)["times"].to_list() == [0, 2]
+
+
+def test_a_corpus_shows_itself_in_a_notebook_with_every_name_escaped(corpus):
+    shown = corpus._repr_html_()
+    assert "longest" in shown
+    assert "(20)" in shown
+    assert "<script" not in shown
+    assert repr(corpus) == f"Corpus('{corpus.path}')"
+
+
+def test_a_notebook_map_is_one_piece_of_html_that_runs_nothing_of_the_data(corpus, ground, tmp_path):
+    found = show_map(corpus, color="source", where="source = 'bread'", selection="longest")
+    page = found.save(tmp_path / "map.html").read_text(encoding="utf-8")
+    assert HOSTILE not in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert page not in found._repr_html_()  # escaped: it is the value of an attribute
+    with pytest.raises(CorpusError, match="no such"):
+        show_map(corpus, color="no such")
+
+
+def test_the_command_lays_out_a_map_and_tells_its_clusters(corpus, capsys):
+    from studio.cli import main
+
+    main(["map", str(corpus.path), "--method", "pca", "--clusters", "3", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert sum(told["clusters"].values()) == 40
+    assert len(stored_map(corpus, "lexical", MapSpec("pca")).titles) == 3
