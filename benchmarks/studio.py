@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measuring import alpaca, missing
+from curation.corpus import Corpus
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -172,7 +173,9 @@ def browse(page: Page, wire: Wire, address: str, times: int) -> None:
 
     def filtered(_: int) -> None:
         low = rng.randrange(10, 900)
-        typed(page, "where", rng.choice([f"length > {low}", f"response_chars BETWEEN {low} AND {2 * low + 50}"]))
+        typed(
+            page, "where", rng.choice([f"response_chars > {low}", f"response_chars BETWEEN {low} AND {2 * low + 50}"])
+        )
 
     def turned(_: int) -> None:
         page.get_by_test_id("stPaginationNext").first.click()
@@ -182,7 +185,7 @@ def browse(page: Page, wire: Wire, address: str, times: int) -> None:
         assert box
         page.mouse.click(box["x"] + 120, box["y"] + 34 + 36 * (n % 12 + 0.5))
 
-    columns = ["length", "response_chars", "position", "turns"]
+    columns = ["added_at", "response_chars", "position", "turns"]
     measured(page, wire, "Browse: filter", filtered, times)
     timed(page, wire, lambda: typed(page, "where", ""))
     measured(page, wire, "Browse: sort", lambda n: chosen(page, "browse_sort", columns[n % 4]), times)
@@ -192,9 +195,9 @@ def browse(page: Page, wire: Wire, address: str, times: int) -> None:
 
 
 def thresholds(page: Page, wire: Wire, address: str, times: int) -> None:
-    """Drag a threshold along a histogram, type one, and look at another score."""
+    """Drag a threshold along a histogram."""
     rng = random.Random(12)
-    opened(page, wire, f"{address}/score?view=distribution&score=length&language=en")
+    opened(page, wire, f"{address}/score?view=distribution&language=en")
     page.locator(".handle[data-side='0'] .grip").wait_for(timeout=30_000)
 
     def dragged(_: int) -> None:
@@ -209,9 +212,7 @@ def thresholds(page: Page, wire: Wire, address: str, times: int) -> None:
         page.mouse.move(plot["x"] + plot["width"] * rng.uniform(0.15, 0.85), grip["y"] + 10, steps=4)
         page.mouse.up()
 
-    columns = ["length_tokens", "length", "length_response_tokens"]
     measured(page, wire, "Score: drag the threshold", dragged, times)
-    measured(page, wire, "Score: another score", lambda n: chosen(page, "distribution_score", columns[n % 3]), times)
 
 
 def mapped(page: Page, wire: Wire, address: str, times: int) -> None:
@@ -223,9 +224,11 @@ def mapped(page: Page, wire: Wire, address: str, times: int) -> None:
     page.goto(f"{address}/map?language=en")
     points = painted(page)
     print(f"  {f'Map: {points:,} points painted':<30} {(time.monotonic() - begun) * 1e3:8.0f}", flush=True)
-    colours = ["length", "turns", "response_chars", "source"]
+    colours = ["position", "turns", "response_chars", "source"]
     measured(page, wire, "Map: colour", lambda n: chosen(page, "map_colour", colours[n % 4]), times)
-    measured(page, wire, "Map: filter", lambda n: typed(page, "where", f"length > {rng.randrange(10, 900)}"), times)
+    measured(
+        page, wire, "Map: filter", lambda n: typed(page, "where", f"response_chars > {rng.randrange(10, 900)}"), times
+    )
     timed(page, wire, lambda: typed(page, "where", ""))
     found: list[str] = []
 
@@ -249,6 +252,39 @@ def mapped(page: Page, wire: Wire, address: str, times: int) -> None:
 INTERACTIONS = (browse, thresholds, mapped)
 
 
+def scripts(corpus: Path, times: int) -> None:
+    """The same interactions of Browse without a browser or a network: only the server's own work, on free cores."""
+    from streamlit.testing.v1 import AppTest
+
+    os.environ |= {"WINNOW_CORPUS": str(corpus), "WINNOW_WORKSPACE": "/"}
+    rng = random.Random(14)
+    ids = Corpus(corpus).frame(["id"], limit=200)["id"].to_list()
+    app = AppTest.from_string("from studio.pages import browse\nbrowse.page()", default_timeout=60)
+    columns = ["added_at", "response_chars", "position", "turns"]
+    asked: dict[str, Callable[[int], dict[str, str]]] = {
+        "filter": lambda _: {"where": f"response_chars > {rng.randrange(10, 900)}"},
+        "sort": lambda n: {"sort": columns[n % 4], "low": rng.choice(["0", "1"])},
+        "turn the page": lambda n: {"page": str(n + 2)},
+        "read a row": lambda n: {"sample": ids[n]},
+        "search text": lambda n: {"q": WORDS[n % len(WORDS)] + " " * (n // len(WORDS))},
+    }
+    app.run()
+    for name, query in asked.items():
+        seconds = []
+        for n in range(times + 1):
+            app.query_params.clear()
+            for key, value in query(n).items():
+                app.query_params[key] = value
+            begun = time.perf_counter()
+            app.run()
+            seconds.append((time.perf_counter() - begun) * 1e3)
+            if app.error or app.exception:
+                missing(f"script alone, {name}: {app.error or app.exception}")
+                break
+        median, high = statistics.median(seconds[1:] or seconds), percentile(seconds[1:] or seconds)
+        print(f"  {'script alone: ' + name:<30} {median:8.0f} {high:8.0f} {seconds[0]:8.0f}", flush=True)
+
+
 def main(paths: list[str], times: int = TIMES) -> None:
     """Measure each corpus on a copy, so that nothing is changed."""
     from tests.studio.browser import installed_browser
@@ -264,7 +300,6 @@ def main(paths: list[str], times: int = TIMES) -> None:
 
 def one_corpus(corpus: Path, times: int) -> None:
     """All interactions on a corpus."""
-    from curation.corpus import Corpus
     from tests.studio.browser import launched, studio
 
     print(f"  {corpus}: {Corpus(corpus).count():,} samples; milliseconds", flush=True)
@@ -276,6 +311,7 @@ def one_corpus(corpus: Path, times: int) -> None:
         wire.listen(page)
         for interaction in INTERACTIONS:
             interaction(page, wire, address, times)
+    scripts(corpus, times)
 
 
 def run() -> None:
