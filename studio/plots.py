@@ -48,15 +48,13 @@ def draw(
     Returns:
         What `st.altair_chart` returns: with `on_select` the chosen marks.
     """
-    key = plain_key(key or f"plot_{_stem(name)}")
-    chosen = {"key": key, "on_select": on_select} if on_select != "ignore" else {}
-    with st.container(key=f"{key}_plot", gap="xxsmall"):
+
+    def drawn(**options: Any) -> Any:
         if isinstance(chart, Mapping):
-            drawn = st.vega_lite_chart(data() if callable(data) else data, dict(chart), alt=alt, **chosen, **more)
-        else:
-            drawn = st.altair_chart(chart, alt=alt, **chosen, **more)
-        downloads(data, name=name, key=key)
-    return drawn
+            return st.vega_lite_chart(data() if callable(data) else data, dict(chart), alt=alt, **options, **more)
+        return st.altair_chart(chart, alt=alt, **options, **more)
+
+    return _with_downloads(drawn, data, name, key, on_select)
 
 
 def draw_echarts(
@@ -83,12 +81,20 @@ def draw_echarts(
     Returns:
         What `st.echarts_chart` returns: with `on_select` the chosen marks.
     """
+
+    def drawn(**options: Any) -> Any:
+        return st.echarts_chart(dict(option), alt=alt, **options, **more)
+
+    return _with_downloads(drawn, data, name, key, on_select)
+
+
+def _with_downloads(drawn: Callable[..., Any], data: Data, name: str, key: str | None, on_select: Any) -> Any:
     key = plain_key(key or f"plot_{_stem(name)}")
-    chosen = {"key": key, "on_select": on_select} if on_select != "ignore" else {}
+    options = {"key": key, "on_select": on_select} if on_select != "ignore" else {}
     with st.container(key=f"{key}_plot", gap="xxsmall"):
-        drawn = st.echarts_chart(dict(option), alt=alt, **chosen, **more)
+        chart = drawn(**options)
         downloads(data, name=name, key=key)
-    return drawn
+    return chart
 
 
 def downloads(data: Data, *, name: str, key: str) -> None:

@@ -11,7 +11,7 @@ from studio.languages import t
 _mounted = st.components.v2.component(
     "winnow_image_button",
     html='<button type="button"></button>',
-    css=Path(__file__).with_suffix(".css").read_text(encoding="utf-8"),
+    css=Path(__file__).with_name("quiet_button.css").read_text(encoding="utf-8"),
     js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
 )
 
