@@ -111,44 +111,32 @@ def compare(
     if not names:
         raise CorpusError("No selection is named.", fix="name at least one; winnow select CORPUS makes one")
     with corpus.database.held():
-        return _compared(corpus, names, embedding, draws, at_most, diversity, progress)
-
-
-def _compared(
-    corpus: Corpus,
-    names: Sequence[str],
-    embedding: str | None,
-    draws: int,
-    at_most: int,
-    diversity: bool,
-    progress: Progress,
-) -> Comparison:
-    saved = {name: corpus.selection(name) for name in dict.fromkeys(names)}
-    filters = {selection.working_set for selection in saved.values()}
-    where = filters.pop() if len(filters) == 1 else None
-    pool = candidates(corpus, where)
-    frame, numeric, ids = _read(corpus, saved, pool)
-    gone = next((name for name, of in ids.items() if not of), None)
-    if gone is not None:
-        raise CorpusError(f"Of the selection {gone!r} no sample is left.", fix="leave it out, or select anew")
-    size = min(map(len, ids.values()))
-    sets = sets_of(ids, pool, size, max(FEWEST_DRAWS, draws))
-    few = thinned(sets, at_most)
-    measured = measure(corpus, few, pool, embedding, progress) if diversity else NOTHING
-    groups = _groups(frame, ids, sets, pool)
-    spreads = _spreads(frame, groups, numeric)
-    return Comparison(
-        sizes=_sizes(frame, groups, saved),
-        overlap=_overlaps(ids),
-        scores=_means(spreads, list(saved), numeric),
-        sources=_sources(frame, groups),
-        spreads=spreads,
-        histograms=_histograms(frame, groups, numeric),
-        tags=_tags(corpus, ids, sets, pool),
-        diversity=_diversity(few, measured) if diversity else pl.DataFrame(schema=DIVERSITY),
-        examples=_examples(corpus, list(saved)),
-        matched=_matched(size, few, pool, where, measured),
-    )
+        saved = {name: corpus.selection(name) for name in dict.fromkeys(names)}
+        filters = {selection.working_set for selection in saved.values()}
+        where = filters.pop() if len(filters) == 1 else None
+        pool = candidates(corpus, where)
+        frame, numeric, ids = _read(corpus, saved, pool)
+        gone = next((name for name, of in ids.items() if not of), None)
+        if gone is not None:
+            raise CorpusError(f"Of the selection {gone!r} no sample is left.", fix="leave it out, or select anew")
+        size = min(map(len, ids.values()))
+        sets = sets_of(ids, pool, size, max(FEWEST_DRAWS, draws))
+        few = thinned(sets, at_most)
+        measured = measure(corpus, few, pool, embedding, progress) if diversity else NOTHING
+        groups = _groups(frame, ids, sets, pool)
+        spreads = _spreads(frame, groups, numeric)
+        return Comparison(
+            sizes=_sizes(frame, groups, saved),
+            overlap=_overlaps(ids),
+            scores=_means(spreads, list(saved), numeric),
+            sources=_sources(frame, groups),
+            spreads=spreads,
+            histograms=_histograms(frame, groups, numeric),
+            tags=_tags(corpus, ids, sets, pool),
+            diversity=_diversity(few, measured) if diversity else pl.DataFrame(schema=DIVERSITY),
+            examples=_examples(corpus, list(saved)),
+            matched=_matched(size, few, pool, where, measured),
+        )
 
 
 def taken_and_left(corpus: Corpus, taker: str, leaver: str, limit: int = EXAMPLES) -> pl.DataFrame:
