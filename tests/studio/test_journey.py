@@ -90,7 +90,8 @@ def to_a_mix(reader: Reader, file: Path) -> None:
     reader.goes_on("ingest", "Score")
     reader.runs("score")
     reader.press("score_too")  # heuristics after length
-    reader.page.locator("code", has_text="heuristics").first.wait_for(timeout=60_000)
+    # Offered only once heuristics is done, so that the way on is no longer the one that length left.
+    reader.page.get_by_role("button", name="Measure near-duplicate too").wait_for(timeout=120_000)
     reader.goes_on("score", "Select")
     reader.runs("select")
     reader.goes_on("select", "Mix")
