@@ -1,14 +1,16 @@
 """How long the studio's server works on one interaction, in a real browser: `python -m benchmarks.studio [CORPUS...]`.
 
 Timed is what goes over the websocket: from the message that asks for a run of the page to the last message that says it
-is done, as Chromium's network log has it. So it holds the script, the database and what is sent, but not the drawing.
-`shown` is the whole way, from the click until the page stands still. The first of each interaction is left out of the
-percentiles and printed by itself: it is what a cold cache costs.
+is done, as Chromium's network log has it. So it holds the script, the database and what is sent, but not the drawing,
+except that Chromium draws on the same cores. `shown` is the whole way, from the click until the page stands still. The
+first of each interaction is left out of the percentiles and printed by itself: it is what a cold cache costs. Then the
+same messages are sent to a new server by a client that draws nothing: the server's own time.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import os
 import random
 import re
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measuring import alpaca, missing
+from benchmarks.replaying import Asked, percentile, replay, tell
 from curation.corpus import Corpus
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class Wire:
     """The messages of a page's websocket, with the times at which the browser's network had them."""
 
     asked: list[float] = field(default_factory=list)
+    recorded: list[Asked] = field(default_factory=list)
     finished: list[float] = field(default_factory=list)
     bytes_received: int = 0
     latest: float = 0.0
@@ -70,9 +74,10 @@ class Wire:
     def _sent(self, event: dict[str, Any]) -> None:
         from streamlit.proto.BackMsg_pb2 import BackMsg
 
-        message = BackMsg.FromString(base64.b64decode(event["response"]["payloadData"]))
-        if message.WhichOneof("type") == "rerun_script":
+        payload = base64.b64decode(event["response"]["payloadData"])
+        if BackMsg.FromString(payload).WhichOneof("type") == "rerun_script":
             self.asked.append(event["timestamp"])
+            self.recorded[-1].messages.append(payload)
             self.latest = time.monotonic()
 
     def _received(self, event: dict[str, Any]) -> None:
@@ -95,8 +100,9 @@ class Timed:
     kilobytes: float
 
 
-def timed(page: Page, wire: Wire, interact: Callable[[], object], seconds: float = 60) -> Timed | None:
+def timed(page: Page, wire: Wire, interact: Callable[[], object], seconds: float = 60, name: str = "") -> Timed | None:
     """Interact, and wait until the page is done; null where the page asked the server for nothing."""
+    wire.recorded.append(Asked(name))
     wire.asked.clear()
     wire.finished.clear()
     wire.bytes_received, wire.latest = 0, time.monotonic()
@@ -125,7 +131,7 @@ def measured(
     for n in range(times + 1):
         if before is not None:
             timed(page, wire, before)
-        if (one := timed(page, wire, lambda n=n: interact(n))) is not None:
+        if (one := timed(page, wire, functools.partial(interact, n), name=name)) is not None:
             seen.append(one)
     if len(seen) < 3:
         missing(f"{name}: {len(seen)} of {times + 1} interactions reached the server")
@@ -137,11 +143,6 @@ def measured(
         f"{statistics.median(one.kilobytes for one in seen[1:]):8.0f} {len(server):6}",
         flush=True,
     )
-
-
-def percentile(values: list[float]) -> float:
-    """The 95th, the next larger one that was measured."""
-    return sorted(values)[min(len(values) - 1, -(-95 * len(values) // 100) - 1)]
 
 
 def opened(page: Page, wire: Wire, url: str) -> None:
@@ -221,6 +222,7 @@ def mapped(page: Page, wire: Wire, address: str, times: int) -> None:
 
     rng = random.Random(13)
     begun = time.monotonic()
+    wire.recorded.append(Asked(""))
     page.goto(f"{address}/map?language=en")
     points = painted(page)
     print(f"  {f'Map: {points:,} points painted':<30} {(time.monotonic() - begun) * 1e3:8.0f}", flush=True)
@@ -252,39 +254,6 @@ def mapped(page: Page, wire: Wire, address: str, times: int) -> None:
 INTERACTIONS = (browse, thresholds, mapped)
 
 
-def scripts(corpus: Path, times: int) -> None:
-    """The same interactions of Browse without a browser or a network: only the server's own work, on free cores."""
-    from streamlit.testing.v1 import AppTest
-
-    os.environ |= {"WINNOW_CORPUS": str(corpus), "WINNOW_WORKSPACE": "/"}
-    rng = random.Random(14)
-    ids = Corpus(corpus).frame(["id"], limit=200)["id"].to_list()
-    app = AppTest.from_string("from studio.pages import browse\nbrowse.page()", default_timeout=60)
-    columns = ["added_at", "response_chars", "position", "turns"]
-    asked: dict[str, Callable[[int], dict[str, str]]] = {
-        "filter": lambda _: {"where": f"response_chars > {rng.randrange(10, 900)}"},
-        "sort": lambda n: {"sort": columns[n % 4], "low": rng.choice(["0", "1"])},
-        "turn the page": lambda n: {"page": str(n + 2)},
-        "read a row": lambda n: {"sample": ids[n]},
-        "search text": lambda n: {"q": WORDS[n % len(WORDS)] + " " * (n // len(WORDS))},
-    }
-    app.run()
-    for name, query in asked.items():
-        seconds = []
-        for n in range(times + 1):
-            app.query_params.clear()
-            for key, value in query(n).items():
-                app.query_params[key] = value
-            begun = time.perf_counter()
-            app.run()
-            seconds.append((time.perf_counter() - begun) * 1e3)
-            if app.error or app.exception:
-                missing(f"script alone, {name}: {app.error or app.exception}")
-                break
-        median, high = statistics.median(seconds[1:] or seconds), percentile(seconds[1:] or seconds)
-        print(f"  {'script alone: ' + name:<30} {median:8.0f} {high:8.0f} {seconds[0]:8.0f}", flush=True)
-
-
 def main(paths: list[str], times: int = TIMES) -> None:
     """Measure each corpus on a copy, so that nothing is changed."""
     from tests.studio.browser import installed_browser
@@ -311,7 +280,8 @@ def one_corpus(corpus: Path, times: int) -> None:
         wire.listen(page)
         for interaction in INTERACTIONS:
             interaction(page, wire, address, times)
-    scripts(corpus, times)
+    with studio(corpus, corpus.parent / "studio.log") as address:
+        tell(replay(address, wire.recorded))
 
 
 def run() -> None:

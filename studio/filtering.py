@@ -52,8 +52,9 @@ def working_set(corpus: Corpus) -> str | None:
         with st.popover(t("Add a condition"), icon=":material/add:", key="add_condition", on_change="rerun") as adding:
             if adding.open is not False:
                 _builder(corpus)
-        with st.popover(t("Views"), icon=":material/bookmark:", key="saved_views"):
-            _views(corpus.path)
+        with st.popover(t("Views"), icon=":material/bookmark:", key="saved_views", on_change="rerun") as kept:
+            if kept.open is not False:
+                _views(corpus.path)
     where = (typed or "").strip() or None
     _keep_filter(where)
     total, dropped = corpus.count(), corpus.count("decision = 'drop'")

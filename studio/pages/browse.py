@@ -15,7 +15,7 @@ from curation.searching import search_condition as search_condition
 from curation.storage.sql import quoted
 from studio import forms
 from studio.languages import mark, t
-from studio.pages import browsing, cards, deciding, deciding_many, reading, rejected_rows, search_bar
+from studio.pages import browsing, cards, deciding, deciding_many, places, reading, rejected_rows, search_bar
 from studio.pages.browsing import Shown, keep_link, one_of, take_link, view_key, whole_number
 from studio.pages.known import known
 
@@ -78,7 +78,15 @@ def page() -> None:
     elif not corpus.count():
         forms.empty_state(t("Samples appear here"), t("There are none yet."), ["ingest", str(corpus.path), "FILE"])
     else:
-        _samples(corpus, str(way))
+        where = forms.working_set(corpus)
+        # By itself it sorts, turns pages and reads on without the sidebar and the filter being drawn again.
+        st.fragment(_samples)(corpus, where, str(way), _state(corpus, where))
+
+
+def _state(corpus: Corpus, where: str | None) -> tuple[str | None, int | None]:
+    """What the filter's line shows: where it is otherwise than it was, the whole page is drawn anew."""
+    narrow = corpus.database.narrow
+    return where, None if narrow is None else narrow.writes
 
 
 def _take_links(corpus: Corpus) -> None:
@@ -118,17 +126,21 @@ def page_of(
     corpus: Corpus, scores: list[str], where: str | None, order: str | None, number: int, rows: int = ROWS
 ) -> pl.DataFrame:
     """One page of the table, in order: the samples first, then the columns and texts of those only."""
-    ids = corpus.frame(["id"], where=where, order=order, limit=rows, offset=(number - 1) * rows)["id"]
-    return rows_of(corpus, scores, ids)
+    shown = corpus.frame(["id", "position"], where=where, order=order, limit=rows, offset=(number - 1) * rows)
+    return rows_of(corpus, scores, places.remember(corpus, shown))
 
 
-def rows_of(corpus: Corpus, scores: list[str], ids: Sequence[str] | pl.Series) -> pl.DataFrame:
+def rows_of(corpus: Corpus, scores: list[str], ids: Sequence[str]) -> pl.DataFrame:
     """The table's row of each of these samples, in this order; one that is no current sample is left out."""
     import polars as pl
 
     asked = pl.DataFrame({"id": ids}, schema={"id": pl.String})
-    names = ", ".join(quoted(name) for name in dict.fromkeys(["id", "source", "turns", "tags", "decision", *scores]))
-    rows = corpus.run(f"SELECT {names} FROM everything SEMI JOIN page_frame USING (id)", frames={"page_frame": asked})
+    shown = list(dict.fromkeys(["id", "source", "turns", "tags", "decision", *scores]))
+    measured = list(reading.score_places(corpus))  # all of them at once, for one who reads the page row by row
+    names = ", ".join(map(quoted, dict.fromkeys([*shown, *measured])))
+    rows = places.read(corpus, f"SELECT {names} FROM everything {places.JOIN}", ids)
+    reading.keep_scores(corpus, rows.select("id", *measured))
+    rows = rows.select(shown)
     found = asked.join(rows, on="id", how="inner", maintain_order="left")
     texts = _texts(corpus.path, tuple(found["id"]))
     return found.join(texts, on="id", maintain_order="left").with_columns(pl.col("tags").fill_null([]))
@@ -139,16 +151,14 @@ def _texts(path: Path, ids: tuple[str, ...]) -> pl.DataFrame:
     """Kept while somebody decides: the text of an id never changes."""
     import polars as pl
 
-    texts = Corpus(path).run(
-        f"SELECT id, left(instruction, {TEXT}) AS instruction, left(response, {TEXT}) AS response "
-        "FROM samples SEMI JOIN page_frame USING (id)",
-        frames={"page_frame": pl.DataFrame({"id": ids}, schema={"id": pl.String})},
-    )
+    shortened = f"left(instruction, {TEXT}) AS instruction, left(response, {TEXT}) AS response"
+    texts = places.read(Corpus(path), f"SELECT id, {shortened} FROM samples {places.JOIN}", ids)
     return texts.with_columns(pl.col("instruction", "response").str.replace_all(r"\s+", " "))
 
 
-def _samples(corpus: Corpus, way: str) -> None:
-    where = forms.working_set(corpus)
+def _samples(corpus: Corpus, where: str | None, way: str, drawn: tuple[str | None, int | None]) -> None:
+    if _state(corpus, st.session_state.get("kept_where")) != drawn:
+        st.rerun()
     asked = _controls(corpus)
     try:
         found = search(corpus, asked.query, where=where)
@@ -204,8 +214,9 @@ def _ids(corpus: Corpus, asked: Asked, found: Found, quick: str | None, number: 
         return found.ids.slice((number - 1) * size, size).to_list()
 
     def ask() -> list[str]:
-        shown = corpus.frame(["id"], where=quick, order=asked.order, limit=size, offset=(number - 1) * size)
-        return shown["id"].to_list()
+        wanted = ["id", "position"]
+        shown = corpus.frame(wanted, where=quick, order=asked.order, limit=size, offset=(number - 1) * size)
+        return places.remember(corpus, shown)
 
     return known(corpus, f"ids {quick}|{asked.order}|{size}|{number}", ask)
 

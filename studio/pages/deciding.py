@@ -11,7 +11,7 @@ from curation.errors import WinnowError
 from studio import forms, jobs
 from studio.components import keys
 from studio.door import access
-from studio.languages import mark, t
+from studio.languages import mark, t, tn
 from studio.pages import browsing
 from studio.pages.known import known
 from studio.pages.prose import visible
@@ -26,6 +26,8 @@ REASONS = (
     mark("wrong answer"), mark("low quality"), mark("off topic"), mark("unsafe"), mark("repeats another sample"),
 )  # fmt: skip
 """Offered when a sample is dropped; any other can be typed."""
+EDITING = "deciding-edit-open"
+"""Key of the popover in which a sample is rewritten."""
 REASON = "deciding_reason"
 """Where the session keeps the reason that was given last."""
 SHOWN = 16
@@ -72,23 +74,46 @@ def on_sample(corpus: Corpus, sample: Sample, *, moving: bool = False) -> None:
             _reason(key, reason)
         with st.container(key="deciding-tag" if moving else None, width="content"):
             _tags(corpus, sample, may_not)
-        with (
-            st.container(key="deciding-edit" if moving else None, width="content"),
-            st.popover(t("Edit"), icon=":material/edit:", disabled=may_not is not None),
-        ):
-            _editor(corpus, sample)
+        with st.container(key="deciding-edit" if moving else None, width="content"):
+            box = st.popover(t("Edit"), icon=":material/edit:", disabled=may_not is not None, **_drawn_once(EDITING))
+        if box.open:
+            with box:
+                _editor(corpus, sample)
         st.button(
             t("Undo"), key=f"undo-{key}", icon=":material/undo:", shortcut="U" if moving else None,
-            help=may_not or t("Take back the latest action, whatever it was"), disabled=may_not is not None,
+            help=may_not or latest_told(corpus) or t("There is nothing to take back."), disabled=may_not is not None,
             on_click=_undo, args=(corpus, key),
         )  # fmt: skip
         if moving:
             _help(corpus, sample.id, reason)
 
 
+def _drawn_once(key: str) -> dict[str, Any]:
+    # What a popover holds is sent when it is opened: it would be half of what a page with a sample is made of.
+    return {"key": key, "on_change": "rerun"}
+
+
 def listen() -> None:
     """Listen for the keys that no button has as its own; anywhere on a page with the buttons of `on_sample`."""
     keys.listen({"t": "deciding-tag", "e": "deciding-edit", "?": "deciding-help"}, key="deciding_keys")
+
+
+def latest_action(corpus: Corpus) -> dict[str, Any] | None:
+    """The latest action that can be taken back; null where there is none."""
+    from curation.actions import latest
+
+    return known(corpus, "latest action", lambda: latest(corpus))
+
+
+def latest_told(corpus: Corpus) -> str | None:
+    """What the latest action was, for the button that takes it back; null where there is none."""
+    from studio.pages.history import KINDS
+
+    found = latest_action(corpus)
+    if found is None:
+        return None
+    kind = forms.plain(t(KINDS.get(found["kind"], found["kind"])))
+    return tn("Undo: {kind}, {n} sample", "Undo: {kind}, {n:,} samples", found["changed"], kind=kind)
 
 
 def _steps() -> None:
@@ -102,7 +127,7 @@ def _steps() -> None:
 
 
 def _drop_button(corpus: Corpus, key: str, *, moving: bool, may_not: str | None) -> str:
-    reason = str(st.session_state.get(f"reason-{key}") or st.session_state.get(REASON) or REASONS[0])
+    reason = str(st.session_state.get(REASON) or REASONS[0])
     st.button(
         t("Drop"), key=f"drop-{key}", icon=":material/block:", shortcut="X" if moving else None,
         disabled=may_not is not None, on_click=_do, args=("drop", corpus, key),
@@ -119,17 +144,28 @@ def _said(reason: str) -> str:
 def _reason(key: str, reason: str) -> None:
     said = _said(reason)
     said = said if len(said) <= SHOWN else f"{said[: SHOWN - 1].rstrip()}…"
-    with st.popover(t("Reason: {reason}", reason=forms.plain(said)), help=t("The reason for dropping")):
+    label, hint = t("Reason: {reason}", reason=forms.plain(said)), t("The reason for dropping")
+    with st.popover(label, help=hint, **_drawn_once("deciding-reason-open")) as box:
+        if not box.open:
+            return
         offered = REASONS if reason in REASONS else (reason, *REASONS)
         st.selectbox(
             t("Reason"), offered, index=offered.index(reason), key=f"reason-{key}", accept_new_options=True,
             help=t("Choose one, or type your own. It stays for the next sample."), format_func=_said,
+            on_change=_keep_reason, args=(key,),
         )  # fmt: skip
+
+
+def _keep_reason(key: str) -> None:
+    st.session_state[REASON] = str(st.session_state[f"reason-{key}"])
 
 
 def _tags(corpus: Corpus, sample: Sample, may_not: str | None) -> None:
     key = sample.id
-    with st.popover(t("Tag"), icon=":material/sell:", disabled=may_not is not None):
+    disabled = may_not is not None
+    with st.popover(t("Tag"), icon=":material/sell:", disabled=disabled, **_drawn_once("deciding-tag-open")) as box:
+        if not box.open:
+            return
         offered = known(corpus, "tags", lambda: corpus.query(TAGS)["tag"].to_list())
         name = st.selectbox(t("Tag"), offered, index=None, key=f"tag-{key}", accept_new_options=True)
         st.button(
@@ -147,7 +183,12 @@ TAGS = "SELECT DISTINCT tag FROM tags ORDER BY tag LIMIT 200"
 
 
 def _help(corpus: Corpus, sample_id: str, reason: str) -> None:
-    with st.container(key="deciding-help", width="content"), st.popover(t("Keys")):
+    with (
+        st.container(key="deciding-help", width="content"),
+        st.popover(t("Keys"), **_drawn_once("deciding-help-open")) as box,
+    ):
+        if not box.open:
+            return
         for struck, told in KEYS:
             with st.container(horizontal=True, gap="small", vertical_alignment="center", width=320):
                 st.badge(struck, color="gray", width=32)
@@ -212,7 +253,8 @@ def _edit(corpus: Corpus, sample: Sample) -> None:
         return report
 
     browsing.hold()
-    tried(work, t("Saved as a new version."))
+    if tried(work, t("Saved as a new version.")):
+        st.session_state[EDITING] = False
 
 
 def _undo(corpus: Corpus, shown: str) -> None:

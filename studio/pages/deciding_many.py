@@ -141,14 +141,9 @@ def on_working_set(corpus: Corpus, where: str | None, matching: int) -> None:
 
 def _undo_latest(corpus: Corpus) -> None:
     """A button that names the latest action, so that nobody takes back another one than they mean."""
-    from curation.actions import latest
-    from studio.pages.history import KINDS
-
-    found = known(corpus, "latest action", lambda: latest(corpus))
-    if found is None:
+    found, told = deciding.latest_action(corpus), deciding.latest_told(corpus)
+    if found is None or told is None:
         return
-    kind = forms.plain(t(KINDS.get(found["kind"], found["kind"])))
-    told = tn("Undo: {kind}, {n} sample", "Undo: {kind}, {n:,} samples", found["changed"], kind=kind)
     st.button(
         told, key="bulk_undo", icon=":material/undo:", on_click=_undo, args=(corpus, found["action"]),
         disabled=deciding.refused() is not None, help=forms.plain(visible(f"{found['who']}: {found['note']}"[:200])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +12,26 @@ import streamlit as st
 from curation.corpus import SAMPLE_COLUMNS
 from curation.errors import CorpusError
 from curation.sample import Message, Sample, from_row
+from curation.storage.finding import MARKS
 from curation.storage.sql import quoted, score_table
 from studio import forms
 from studio.components import marked_text
-from studio.languages import language, mark, t
-from studio.pages import browsing, deciding, relatives, search_bar, versions
+from studio.languages import language, mark, t, tn
+from studio.pages import browsing, deciding, places, relatives, search_bar, versions
 from studio.pages.conversations import Look, conversation
 from studio.pages.known import known
 from studio.pages.prose import visible
 from studio.pages.spans import KINDS, MEANING, Highlight, highlight
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from curation.corpus import Corpus
 
 AS = {"formatted": mark("Formatted"), "stored": mark("As stored"), "changes": mark("Differences")}
 FACTS = ("batch", "added_at", "held_out", "decision", "decision_reason", "turns", "script")
+SCORES = "scores of samples"
+"""What the scores of the samples that were shown are `known` by."""
 LONGEST_TOOLS = 20_000
 """Characters of a description of tools that are shown."""
 
@@ -71,15 +76,18 @@ def read(corpus: Corpus, sample_id: str) -> Read:
 
 def read_all(corpus: Corpus, ids: Sequence[str]) -> dict[str, Read]:
     """Several samples by their whole ids; those that are not there are left out."""
-    import polars as pl
+    rows = places.read(corpus, _WHOLE, ids).iter_rows(named=True)
+    return {row["id"]: Read(from_row(row), row, row["is_current"], row["replaced_by"]) for row in rows}
 
-    names = ", ".join(f"v.{quoted(c)}" for c in dict.fromkeys([*SAMPLE_COLUMNS, *FACTS]))
-    rows = corpus.run(
-        f"SELECT {names}, s.replaced_by, coalesce(s.is_current, true) AS is_current "
-        "FROM versions v SEMI JOIN asked_frame USING (id) LEFT JOIN states s USING (id)",
-        frames={"asked_frame": pl.DataFrame({"id": list(ids)}, schema={"id": pl.String})},
-    ).iter_rows(named=True)
-    return {row["id"]: Read(from_row(row), row, bool(row["is_current"]), row["replaced_by"]) for row in rows}
+
+_STORED = ", ".join(f"samples.{quoted(name)}" for name in dict.fromkeys([*SAMPLE_COLUMNS, *FACTS]) if name not in MARKS)
+# The view `versions` would do, but it joins all scores too, and has all tags of the corpus put together.
+_WHOLE = f"""SELECT {_STORED}, states.decision, states.reason AS decision_reason, states.replaced_by,
+    coalesce(states.is_current, true) AS is_current, tagged.tags, held_out.id IS NOT NULL AS held_out
+FROM samples {places.JOIN} LEFT JOIN states ON states.id = samples.id
+LEFT JOIN (SELECT id, list(tag ORDER BY tag) AS tags FROM tags SEMI JOIN asked_frame USING (id) GROUP BY id) tagged
+    ON tagged.id = samples.id
+LEFT JOIN held_out ON held_out.id = coalesce(samples.root, samples.id)"""
 
 
 def pane(corpus: Corpus, read: Read) -> None:
@@ -94,7 +102,7 @@ def pane(corpus: Corpus, read: Read) -> None:
             )  # fmt: skip
     if not read.is_current:
         _earlier(read.replaced_by)
-    before = known(corpus, f"before {sample.id}", lambda: versions.earlier(corpus, sample.id))
+    before = versions.earlier(corpus, sample.id)
     look = controls(sample, versions=bool(before))
     if look.changes and before:
         versions.draw(corpus, before[0], sample.messages, key=sample.id)
@@ -247,25 +255,48 @@ def _indented(text: str) -> str:
         return text
 
 
-def score_rows(corpus: Corpus, sample_id: str) -> list[dict[str, str]]:
-    """Every score of a sample: score, value, and why there is none."""
-    runs = known(corpus, "score runs", corpus.score_runs)
+def scores_of(corpus: Corpus, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Sample -> score -> value, for samples as they are or were."""
+    there = known(corpus, SCORES, dict[str, dict[str, Any]])
+    if missing := [sample_id for sample_id in ids if sample_id not in there]:
+        names = ", ".join(map(quoted, ["id", *score_places(corpus)]))
+        found = places.read(corpus, f"SELECT {names} FROM everything {places.JOIN}", missing)
+        if found.height < len(missing):  # earlier versions among them
+            found = places.read(corpus, f"SELECT {names} FROM versions {places.JOIN}", missing)
+        there = {**there, **_by_id(found)}
+        keep_scores(corpus, found)
+    return {sample_id: there[sample_id] for sample_id in ids if sample_id in there}
+
+
+def keep_scores(corpus: Corpus, found: pl.DataFrame) -> None:
+    """Scores that were asked for already: a frame of `id` and every score column."""
+    known(corpus, SCORES, dict[str, dict[str, Any]]).update(_by_id(found))
+
+
+def _by_id(found: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in found.iter_rows(named=True)}
+
+
+def score_places(corpus: Corpus) -> dict[str, int]:
+    """Every score column -> the place of its scoring run among `score_runs`."""
     columns: dict[str, int] = {}
-    for place, run in enumerate(runs):
+    for place, run in enumerate(known(corpus, "score runs", corpus.score_runs)):
         for column in run.columns:
             columns.setdefault(column, place)
-    if not columns:
-        return []
-    joins = "".join(f" LEFT JOIN {score_table(run.run)} r{n} ON r{n}.id = k.id" for n, run in enumerate(runs))
-    names = ", ".join(f"r{n}.{quoted(column)} AS c{i}" for i, (column, n) in enumerate(columns.items()))
-    reasons = ", ".join(f"r{n}.reason AS reason{n}, r{n}.id IS NOT NULL AS scored{n}" for n in range(len(runs)))
-    row = corpus.query(f"SELECT {names}, {reasons} FROM (SELECT ? AS id) k{joins}", sample_id).row(0, named=True)
-    found = []
-    for place, (column, n) in enumerate(columns.items()):
-        why = (row[f"reason{n}"] or t("no value")) if row[f"scored{n}"] else t("not scored yet")
-        value = row[f"c{place}"]
-        found.append({"score": column, "value": number(value), "why": "" if value is not None else why})
-    return found
+    return columns
+
+
+def why_not(corpus: Corpus, sample_id: str, columns: Iterable[str]) -> dict[str, str]:
+    """Score column -> why a sample has no value of it."""
+    runs, of = known(corpus, "score runs", corpus.score_runs), score_places(corpus)
+    asked = sorted({of[column] for column in columns})
+    if not asked:
+        return {}
+    joins = "".join(f" LEFT JOIN {score_table(runs[n].run)} r{n} ON r{n}.id = k.id" for n in asked)
+    reasons = ", ".join(f"r{n}.reason AS reason{n}, r{n}.id IS NOT NULL AS scored{n}" for n in asked)
+    row = corpus.query(f"SELECT {reasons} FROM (SELECT ? AS id) k{joins}", sample_id).row(0, named=True)
+    told = {n: (row[f"reason{n}"] or t("no value")) if row[f"scored{n}"] else t("not scored yet") for n in asked}
+    return {column: told[of[column]] for column in columns}
 
 
 def number(value: Any) -> str:
@@ -279,24 +310,35 @@ def number(value: Any) -> str:
 
 def _scores(corpus: Corpus, sample_id: str) -> None:
     st.markdown(f"**{t('Scores')}**")
-    rows = known(corpus, f"scores of {sample_id} in {language()}", lambda: score_rows(corpus, sample_id))
-    if not rows:
+    columns = score_places(corpus)
+    if not columns:
         st.caption(t("Nothing is scored yet."))
         return
-    measured = [row for row in rows if not row["why"]]
-    yes, no = t("yes"), t("no")
-    with st.container(horizontal=True, gap="xsmall"):
-        for row in measured:
-            if row["value"] == yes:
-                st.badge(forms.plain(row["score"]), color="orange", icon=":material/flag:", help=t("This flag is set"))
-            elif row["value"] != no:
-                st.badge(forms.plain(visible(f"{row['score']}: {row['value']}"[:240])), color="blue")
-    if clear := [row["score"] for row in measured if row["value"] == no]:
+    values = scores_of(corpus, [sample_id]).get(sample_id, {})
+    told = [_badge(column, values[column]) for column in columns if values.get(column) not in (None, False)]
+    if told:
+        st.markdown(" ".join(told))
+    if clear := [column for column in columns if values.get(column) is False]:
         st.caption(forms.plain(t("Flags that are not set: {names}", names=", ".join(clear))))
-    missing = [{"score": row["score"], "why": row["why"]} for row in rows if row["why"]]
-    if missing:
+    if missing := [column for column in columns if values.get(column) is None]:
+        _missing(corpus, sample_id, missing)
+
+
+def _badge(score: str, value: Any) -> str:
+    # As Markdown in one element: an element for each of thirty scores would be slow.
+    if value is True:
+        return f":orange-badge[:material/flag: {forms.plain(score)}]"
+    return f":blue-badge[{forms.plain(visible(f'{score}: {number(value)}'[:240]))}]"
+
+
+def _missing(corpus: Corpus, sample_id: str, columns: Sequence[str]) -> None:
+    said = tn("{n} score has no value here", "{n:,} scores have no value here", len(columns))
+    with st.expander(said, icon=":material/help:", on_change="rerun", key="read_missing") as shown:
+        if not shown.open:  # the reasons lie with the scoring runs, where they take a while to find
+            return
+        reasons = known(corpus, f"why {sample_id} in {language()}", lambda: why_not(corpus, sample_id, columns))
         st.dataframe(
-            missing,
+            [{"score": score, "why": why} for score, why in reasons.items()],
             hide_index=True,
             height="content",
             row_height=28,

@@ -74,16 +74,25 @@ def facts_as_json(text: str) -> None:
 
 
 def choices(corpus: Corpus, sample_id: str) -> None:
-    """Draw which selections took it."""
+    """Draw which selections took it, once the reader opens it: among millions of reasons that takes a while."""
     if not known(corpus, "selections", lambda: corpus.query("SELECT count(*) AS n FROM selections").item()):
         return
-    rows = corpus.query(
+    with st.expander(t("Selections"), icon=":material/filter_alt:", on_change="rerun", key="read_choices") as shown:
+        if shown.open:
+            _choices(known(corpus, f"choices {sample_id}", lambda: _ask_choices(corpus, sample_id)))
+
+
+def _ask_choices(corpus: Corpus, sample_id: str) -> pl.DataFrame:
+    return corpus.query(
         'SELECT s.name AS selection, c.id IS NOT NULL AS chosen, c."rank", n.reason, n.id IS NOT NULL AS seen '
         'FROM selections s LEFT JOIN (SELECT name, id, "rank" FROM selected WHERE id = ?) c USING (name) '
         "LEFT JOIN (SELECT name, id, reason FROM not_selected WHERE id = ?) n USING (name) ORDER BY s.created_at",
         sample_id,
         sample_id,
     )
+
+
+def _choices(rows: pl.DataFrame) -> None:
     told = [
         {
             "selection": row["selection"],
@@ -92,7 +101,6 @@ def choices(corpus: Corpus, sample_id: str) -> None:
         }
         for row in rows.iter_rows(named=True)
     ]
-    st.markdown(f"**{t('Selections')}**")
     st.dataframe(
         told,
         hide_index=True,
@@ -118,8 +126,9 @@ def origin(corpus: Corpus, sample: Sample, facts: dict[str, Any]) -> None:
     else:
         told = t("Added {time}", time=added)
     st.caption(forms.plain(visible(told)))
-    again = known(corpus, f"again {sample.id}", lambda: corpus.query(_AGAIN, sample.id))
-    if not again.is_empty():
+    repeated = known(corpus, "repeated", lambda: corpus.query("SELECT count(*) AS n FROM duplicates").item())
+    again = known(corpus, f"again {sample.id}", lambda: corpus.query(_AGAIN, sample.id)) if repeated else None
+    if again is not None and not again.is_empty():
         places = [s if row is None else t("{source} row {row:,}", source=s, row=row) for s, row in again.iter_rows()]
         st.caption(forms.plain(visible(t("The same text came again in: {places}", places="; ".join(places)))))
     st.code(sample.id, language=None)

@@ -15,6 +15,7 @@ from studio.components.marked_text import Passage
 from studio.languages import mark, t, tn
 from studio.pages import differences
 from studio.pages.conversations import COLOURS, LONGEST, ROLES
+from studio.pages.known import known
 from studio.pages.prose import visible
 
 if TYPE_CHECKING:
@@ -31,8 +32,13 @@ class Change(NamedTuple):
     """Empty where the text stayed as it was."""
 
 
+_ANY_REWRITTEN = "SELECT count(*) > 0 AS n FROM (SELECT 1 FROM states WHERE replaced_by IS NOT NULL LIMIT 1)"
+
+
 def earlier(corpus: Corpus, sample_id: str) -> list[str]:
     """The samples whose place this version took, the one that was edited last first."""
+    if not known(corpus, "rewritten", lambda: corpus.query(_ANY_REWRITTEN).item()):
+        return []
     found = corpus.query(
         """SELECT s.id FROM states s LEFT JOIN changes c ON c.id = s.id LEFT JOIN actions a USING (action)
         WHERE s.replaced_by = ? GROUP BY s.id ORDER BY max(a."number") DESC, s.id LIMIT 20""",

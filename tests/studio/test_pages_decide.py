@@ -31,12 +31,18 @@ def first(corpus) -> str:
     return corpus.frame(["id"])["id"][0]
 
 
+def opened(app, popover: str):
+    """The page with a popover open: what is not is not drawn."""
+    app.session_state[popover] = True
+    return app.run()
+
+
 def test_a_sample_is_kept_and_tagged_where_it_is_read_and_that_is_taken_back(corpus, open_page):
     app, key = open_page("browse"), first(corpus)
     app.button(key=f"keep-{key}").click().run()
     assert corpus.frame(["decision"])["decision"][0] == "keep"
     app.button(key="deciding-step--1").click().run()  # a decision goes on to the next sample
-    app.button(key=f"take-{key}-t").click().run()
+    opened(app, "deciding-tag-open").button(key=f"take-{key}-t").click().run()
     assert corpus.sample(key).tags == ()
     app.button(key=f"undo-{key}").click().run()
     app.button(key=f"undo-{key}").click().run()
@@ -47,14 +53,14 @@ def test_a_sample_is_kept_and_tagged_where_it_is_read_and_that_is_taken_back(cor
 
 def test_a_sample_is_dropped_with_the_reason_that_was_chosen(corpus, open_page):
     app, key = open_page("browse"), first(corpus)
-    app.selectbox(key=f"reason-{key}").select("off topic")
+    opened(app, "deciding-reason-open").selectbox(key=f"reason-{key}").select("off topic")
     app.button(key=f"drop-{key}").click().run()
     assert corpus.frame(["decision", "decision_reason"]).row(0) == ("drop", "off topic")
 
 
 def test_an_edited_sample_is_read_on_as_its_new_version(corpus, open_page):
     app, key = open_page("browse"), first(corpus)
-    app.text_area(key=f"answer-{key}").input("a better answer")
+    opened(app, "deciding-edit-open").text_area(key=f"answer-{key}").input("a better answer")
     app.button(key=f"save-{key}").click().run()
     new = Sample(pair("question 0", "a better answer").messages).id
     assert app.query_params["sample"] in (new, [new])

@@ -159,7 +159,8 @@ def test_a_link_opens_the_sample_it_names_with_everything_about_it(corpus, open_
     said = texts(app)
     for text in ("You answer <b>briefly</b>.", "介绍龙井茶。", "产自杭州", "look_up", "tea", "talks.jsonl", found):
         assert text in said
-    assert "not scored yet" in set(table(app, "why")["why"])
+    app.session_state["read_missing"] = True  # what is not open is not asked for
+    assert "not scored yet" in set(table(app.run(), "why")["why"])
 
 
 def test_choosing_a_row_reads_that_sample(open_page):

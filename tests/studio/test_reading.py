@@ -245,6 +245,8 @@ def test_all_scores_of_a_sample_are_read_at_once(corpus):
     from curation.scorers.length import Length
 
     score(corpus, Length(), where="position = 1")
-    rows = {row["score"]: row for row in reading.score_rows(corpus, ids(corpus)[0])}
-    assert rows["length"]["value"] == str(len("question 0") + len("answer 0"))
-    assert reading.score_rows(corpus, ids(corpus)[1])[0]["why"] == "not scored yet"
+    first, second = ids(corpus)[:2]
+    found = reading.scores_of(corpus, [first, second])
+    assert found[first]["length"] == len("question 0") + len("answer 0")
+    assert found[second]["length"] is None
+    assert reading.why_not(corpus, second, ["length"]) == {"length": "not scored yet"}
