@@ -90,6 +90,7 @@ class Narrow:
         self._database, self._key = "", "position"
         self._kept: OrderedDict[tuple[str, str, int], str] = OrderedDict()
         self._number = 0
+        self._fitting: dict[tuple[str, str, int], bool] = {}
         self._counts: tuple[int, dict[str, int]] = (0, {})
 
     @property
@@ -156,6 +157,15 @@ class Narrow:
             return f"{self._key} IN (SELECT {self._key} FROM {MEMORY}.{self._kept[key]})"
 
     def _fits(self, condition: str, source: str) -> bool:
+        asked = condition, source, self._changes["samples"]
+        fits = self._fitting.get(asked)
+        if fits is None:
+            if len(self._fitting) >= FEW:
+                self._fitting.clear()
+            fits = self._fitting[asked] = self._is_answered(condition, source)
+        return fits
+
+    def _is_answered(self, condition: str, source: str) -> bool:
         with self._connection.cursor() as cursor:
             try:
                 cursor.execute(f"EXPLAIN SELECT 1 FROM {source} WHERE ({condition}\n)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from curation.corpus import OWN_COLUMNS, Corpus
+from curation.corpus import OWN_COLUMNS
 from curation.errors import WinnowError
 from curation.searching import Found, Query, both, search
 from curation.searching import search_condition as search_condition
@@ -21,9 +21,10 @@ from studio.pages.known import known
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import polars as pl
+
+    from curation.corpus import Corpus
 
 ROWS = 50
 """Rows of a page: only these leave the database."""
@@ -142,17 +143,17 @@ def rows_of(corpus: Corpus, scores: list[str], ids: Sequence[str]) -> pl.DataFra
     reading.keep_scores(corpus, rows.select("id", *measured))
     rows = rows.select(shown)
     found = asked.join(rows, on="id", how="inner", maintain_order="left")
-    texts = _texts(corpus.path, tuple(found["id"]))
+    texts = _texts(corpus, tuple(found["id"]))
     return found.join(texts, on="id", maintain_order="left").with_columns(pl.col("tags").fill_null([]))
 
 
 @functools.lru_cache(maxsize=64)
-def _texts(path: Path, ids: tuple[str, ...]) -> pl.DataFrame:
+def _texts(corpus: Corpus, ids: tuple[str, ...]) -> pl.DataFrame:
     """Kept while somebody decides: the text of an id never changes."""
     import polars as pl
 
     shortened = f"left(instruction, {TEXT}) AS instruction, left(response, {TEXT}) AS response"
-    texts = places.read(Corpus(path), f"SELECT id, {shortened} FROM samples {places.JOIN}", ids)
+    texts = places.read(corpus, f"SELECT id, {shortened} FROM samples {places.JOIN}", ids)
     return texts.with_columns(pl.col("instruction", "response").str.replace_all(r"\s+", " "))
 
 
