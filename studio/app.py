@@ -25,7 +25,7 @@ def streamlit_flags() -> list[str]:
     settings = tomllib.loads((MAIN_SCRIPT.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     return [
         f"--{section}.{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for section in ("server", "browser", "client")
+        for section in ("server", "browser", "client", "runner")
         for name, value in settings[section].items()
     ]
 

@@ -103,6 +103,7 @@ def test_the_studio_draws_its_first_page_from_the_main_script(corpus, monkeypatc
 def test_the_flags_of_streamlit_are_its_settings_without_the_theme():
     flags = streamlit_flags()
     assert "--browser.gatherUsageStats=false" in flags
+    assert "--runner.postScriptGC=false" in flags
     assert not any(flag.startswith("--theme") for flag in flags)
 
 
