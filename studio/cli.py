@@ -93,7 +93,7 @@ for command in (
     *(annotating.search, annotating.annotate, annotating.agreement, annotating.teach),
     *(deciding.history, recalling.snapshot, recalling.diff, recalling.why),
     *(viewing.views,),
-    mapping.map_samples,
+    *(mapping.map_samples, mapping.choose),
     *(opening.jobs, opening.operators, opening.demo, opening.studio),
 ):
     winnow.add_command(command)

@@ -226,6 +226,7 @@ def _views(folder: Path) -> None:
             t("Save view"),
             icon=":material/bookmark_add:",
             disabled=not access.may_edit(),
+            help=access.refused(),
             on_click=_save,
             args=(folder, _here()),
         )
@@ -242,7 +243,7 @@ def _views(folder: Path) -> None:
             st.button(
                 t("Forget"),
                 key=f"forget-{view.name}",
-                help=t("Forget the view {name}", name=plain(view.name)),
+                help=access.refused() or t("Forget the view {name}", name=plain(view.name)),
                 icon=":material/delete:",
                 type="tertiary",
                 disabled=not access.may_edit(),

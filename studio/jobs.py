@@ -220,8 +220,8 @@ def cancel(job: Job) -> None:
         WinnowError: a page asks for it whose reader may only look.
     """
     access.require_editor()
-    stored = _read_json(job.folder / "job.json") or {}
-    if job.state != "running":
+    now, stored = _job(job.folder), _read_json(job.folder / "job.json") or {}
+    if now is None or now.state != "running":  # it has ended since the page was drawn, or another browser stopped it
         return
     (job.folder / "cancelled").touch()
     with contextlib.suppress(ProcessLookupError, PermissionError):

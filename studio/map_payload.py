@@ -1,9 +1,14 @@
-"""What a browser draws a map from: points, colours and marks as bytes, and a header that says what they mean."""
+"""What a browser draws a map from: points, colours and marks as bytes, each with a header that says what they mean.
+
+They are sent apart, so that another colour or filter sends no point again: four bytes a point for its place, one for
+its colour, one bit for each mark.
+"""
 
 from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -29,8 +34,6 @@ LEVELS = 254
 """Steps of the palette for numbers."""
 TAIL = 0.01
 """Share of the numbers at each end that get the end's colour, so that a few extreme ones leave the rest apart."""
-WITHIN, LIT, OVER = 1, 2, 4
-"""Marks of a point: in the working set, found by the search, in the overlay."""
 MOST_POINTS = 1_000_000
 """Points that are sent; of more a sample is drawn, from each cluster its share."""
 LONGEST = 40
@@ -49,25 +52,19 @@ class Colours:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """Everything that is drawn but the points themselves."""
+class Marks:
+    """What is told apart on the map, whatever its colour: bool per point each."""
 
-    colours: Colours
-    marks: np.ndarray
-    """uint8 per point."""
-    colour_by: str = ""
-    searching: bool = False
-    overlaid: bool = False
-    filtered: bool = False
+    within: np.ndarray
+    """In the working set."""
+    lit: np.ndarray | None = None
+    """Found by the search; null where nothing is looked for."""
+    over: np.ndarray | None = None
+    """In what is laid over; null where nothing is."""
     hide: bool = False
     """Leave out what is not in the working set; else it is grey."""
     cells: Sequence[Cell] = ()
     grid: int = 1
-    texts: Sequence[str] | None = None
-    """What the pointer shows, per point, where no server can be asked."""
-    file: str = "map"
-    words: Mapping[str, str] = field(default_factory=dict)
-    """What is said otherwise than usual."""
 
 
 def coloured(values: pl.Series | None) -> Colours:
@@ -178,42 +175,114 @@ def shown_rows(drawn: Map, most: int = MOST_POINTS) -> np.ndarray | None:
     return np.sort(np.concatenate(parts or [order[:most]]))
 
 
-def packed(drawn: Map, picture: Picture, rows: np.ndarray | None = None) -> bytes:
-    """The bytes that `static/map.js` draws.
+# -------------------------------------------------------------------- as bytes
+
+
+def points(drawn: Map, *, file: str = "map", rows: np.ndarray | None = None) -> bytes:
+    """Places and titles: what stays while colours and marks change.
 
     Args:
         drawn: the map.
-        picture: colours and marks of all its samples.
+        file: what an image of it is called, without the ending.
         rows: those that are sent; all when null.
     """
-    xy, colours, marks = drawn.xy, picture.colours.index, picture.marks
-    if not len(colours):
-        colours = np.zeros(len(xy), np.uint8)
-    if rows is not None:
-        xy, colours, marks = xy[rows], colours[rows], marks[rows]
-    short = np.round(xy * 65535).astype("<u2")
-    header = {
-        "n": len(xy),
-        "map": f"{drawn.embedding}/{drawn.spec.key}/{drawn.number}",
-        "kind": picture.colours.kind,
-        "legend": picture.colours.legend,
-        "colour_by": picture.colour_by,
-        "titles": titles_of(drawn),
-        "cells": [(cell.column, cell.row, cell.level) for cell in picture.cells],
-        "grid": picture.grid,
-        "searching": picture.searching,
-        "overlaid": picture.overlaid,
-        "filtered": picture.filtered,
-        "hide": picture.hide,
-        "texts": picture.texts,
-        "file": picture.file,
-        "box": _box(drawn.xy),
-        "words": {**_words(len(xy), picture), **picture.words},
-    }
+    return _bytes(*_of_points(drawn, file, rows))
+
+
+def colours(drawn: Map, by: Colours, name: str, rows: np.ndarray | None = None) -> bytes:
+    """One byte per point, and the legend; `name` is what it is headed with, empty where all are alike."""
+    return _bytes(*_of_colours(drawn, by, name, rows))
+
+
+def marks(drawn: Map, shown: Marks, rows: np.ndarray | None = None) -> bytes:
+    """One bit per point for the filter, the search and the overlay each, where there are such."""
+    return _bytes(*_of_marks(drawn, shown, rows))
+
+
+def packed(
+    drawn: Map,
+    by: Colours,
+    name: str,
+    shown: Marks,
+    *,
+    rows: np.ndarray | None = None,
+    file: str = "map",
+    texts: Sequence[str] | None = None,
+    words: Mapping[str, str] | None = None,
+) -> bytes:
+    """All three in one, for a page without a server.
+
+    Args:
+        drawn: the map.
+        by: colours of its samples.
+        name: of what colours them.
+        shown: marks of its samples.
+        rows: those that are sent; all when null.
+        file: what an image of it is called, without the ending.
+        texts: what the pointer shows, per point that is sent.
+        words: what is said otherwise than usual.
+    """
+    parts = (_of_points(drawn, file, rows), _of_colours(drawn, by, name, rows), _of_marks(drawn, shown, rows))
+    header: dict[str, Any] = {"texts": texts}
+    for told, _ in parts:
+        header |= told
+    header["parts"] = [told["parts"][0] for told, _ in parts]
+    header["words"] |= words or {}
+    return _bytes(header, [array for _, arrays in parts for array in arrays])
+
+
+def _bytes(header: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> bytes:
     told = json.dumps(header, ensure_ascii=False).encode()
     told += b" " * (-len(told) % 4)
-    points = (np.ascontiguousarray(short[:, axis]).tobytes() for axis in (0, 1))
-    return b"".join([struct.pack("<I", len(told)), told, *points, colours.tobytes(), marks.astype(np.uint8).tobytes()])
+    return b"".join([struct.pack("<I", len(told)), told, *(np.ascontiguousarray(array).tobytes() for array in arrays)])
+
+
+Part = tuple[dict[str, Any], list[np.ndarray]]
+
+
+def _of_points(drawn: Map, file: str, rows: np.ndarray | None) -> Part:
+    xy = drawn.xy if rows is None else drawn.xy[rows]
+    header = {
+        "titles": titles_of(drawn),
+        "file": file,
+        "box": _box(drawn.xy),
+        "words": _words(len(xy)),
+        **_kind("points", drawn, len(xy)),
+    }
+    return header, [np.round(xy * 65535).astype("<u2")]
+
+
+def _of_colours(drawn: Map, by: Colours, name: str, rows: np.ndarray | None) -> Part:
+    n = len(drawn.xy) if rows is None else len(rows)
+    label = t("Map of {n:,} samples", n=n)
+    if name:
+        label = t("Map of {n:,} samples, coloured by {column}", n=n, column=name)
+    told = {"kind": by.kind, "legend": by.legend, "colour_by": name, "label": label, **_kind("colours", drawn, n)}
+    if not len(by.index):
+        return told, []
+    return told, [by.index if rows is None else by.index[rows]]
+
+
+def _of_marks(drawn: Map, shown: Marks, rows: np.ndarray | None) -> Part:
+    given = {"within": None if shown.within.all() else shown.within, "lit": shown.lit, "over": shown.over}
+    planes = {name: plane for name, plane in given.items() if plane is not None}
+    header = {
+        "planes": list(planes),
+        "hide": shown.hide,
+        "cells": [(cell.column, cell.row, cell.level) for cell in shown.cells],
+        "grid": shown.grid,
+        **_kind("marks", drawn, len(drawn.xy) if rows is None else len(rows)),
+    }
+    return header, [np.packbits(p if rows is None else p[rows], bitorder="little") for p in planes.values()]
+
+
+def _kind(part: str, drawn: Map, n: int) -> dict[str, Any]:
+    return {"parts": [part], "n": n, "map": f"{drawn.embedding}/{drawn.spec.key}/{drawn.number}/{_sum(drawn)}"}
+
+
+def _sum(drawn: Map) -> int:
+    # Maps of two corpora may have the same name and number.
+    return zlib.crc32(drawn.xy[:: max(1, len(drawn.xy) // 1000)].tobytes())
 
 
 def _box(xy: np.ndarray) -> list[float]:
@@ -225,12 +294,9 @@ def _box(xy: np.ndarray) -> list[float]:
     return [x - max(wide, least) / 2, x + max(wide, least) / 2, y - max(high, least) / 2, y + max(high, least) / 2]
 
 
-def _words(samples: int, picture: Picture) -> dict[str, str]:
-    by = picture.colour_by
+def _words(samples: int) -> dict[str, str]:
     return {
-        "label": t("Map of {n:,} samples, coloured by {column}", n=samples, column=by)
-        if by
-        else t("Map of {n:,} samples", n=samples),
+        "label": t("Map of {n:,} samples", n=samples),
         "hint": t("Draw around samples to choose them. Scroll to zoom, Shift-drag to move, click to read."),
         "tools": t("Map tools"),
         "legend": t("Legend"),

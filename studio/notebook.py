@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from curation.errors import CorpusError, unknown
 from curation.mapping.maps import maps_of
 from curation.vectors import vectors_of
-from studio.map_payload import WITHIN, Picture, packed, shown_rows
+from studio.map_payload import Marks, packed, shown_rows
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
     from curation.corpus import Corpus
@@ -97,21 +96,22 @@ def show_map(
     known = [grounds.UNCOLOURED, grounds.CLUSTER, *grounds.colour_columns(corpus)]
     if by not in known:
         raise unknown("column", by, known[1:], CorpusError)
-    marks = grounds.holding(corpus, ground, where) * np.uint8(WITHIN)
+    over = None
     if selection is not None:
         corpus.selection(selection)
-        marks = marks | grounds.overlaid(corpus, ground, grounds.SELECTION + selection) * np.uint8(4)
+        over = grounds.overlaid(corpus, ground, grounds.SELECTION + selection)
     rows = shown_rows(ground.drawn, MOST)
     shown = len(ground.drawn.ids) if rows is None else len(rows)
     texts = (
         _words(corpus, ground.positions if rows is None else ground.positions[rows]) if shown <= WITH_WORDS else None
     )
-    picture = Picture(
-        grounds.colours_by(corpus, ground, by), marks, by, overlaid=selection is not None,
-        filtered=not (marks & WITHIN).all(), texts=texts, file=f"map-{corpus.path.name}",
-        words={"hint": "Scroll to zoom, Shift-drag to move. Draw around samples to count them.", "inside": "# inside"},
+    marks = Marks(grounds.holding(corpus, ground, where), over=over)
+    words = {"hint": "Scroll to zoom, Shift-drag to move. Draw around samples to count them.", "inside": "# inside"}
+    payload = packed(
+        ground.drawn, grounds.colours_by(corpus, ground, by), by, marks,
+        rows=rows, file=f"map-{corpus.path.name}", texts=texts, words=words,
     )  # fmt: skip
-    return NotebookMap(_page(packed(ground.drawn, picture, rows), height), height)
+    return NotebookMap(_page(payload, height), height)
 
 
 def _words(corpus: Corpus, positions: np.ndarray) -> list[str]:

@@ -58,7 +58,7 @@ def command_box(
     """
     job = _job_of(corpus, argv, key)
     runs, done = job is not None and job.state == "running", job is not None and job.state == "done"
-    forbidden = None if access.may_edit() else t("You may look at this corpus, but not change it.")
+    forbidden = access.refused()
     reason = forbidden or disabled_reason or (t("It runs already.") if runs else None)
     with st.container(border=True):
         st.code(jobs.command_line(argv), language=None, wrap_lines=True)
@@ -126,6 +126,7 @@ def _follow(folder: Path, name: str, key: str, runs: bool) -> None:
             key=f"{key}-cancel",
             icon=":material/stop:",
             disabled=not access.may_edit(),
+            help=access.refused(),
             on_click=_cancel,
             args=(job,),
         )

@@ -73,7 +73,7 @@ def held(method: str, preference_loss: str) -> tuple[float, str]:
 
 def suggested(method: str, adapter: str, parameters: int) -> tuple[float, str]:
     """The learning rate for a method, an adapter and a model with this many parameters, and why it is that."""
-    told = f"{method}, {adapter}, {parameters / 1e9:.3g}B parameters"
+    told = f"{method}, {adapter}, {parameters:,} parameters"
     if adapter in VIRTUAL:
         rate, reason = VIRTUAL[adapter]
         return rate, f"{told}: {reason}"

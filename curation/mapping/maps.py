@@ -215,16 +215,27 @@ def _named(
     progress(0, None, f"finding {count:,} clusters")
     labels, near = _clustered(fitted, count, spec.seed)
     labels, count = _by_size(labels, count)
+    progress(0, None, "finding titles")
+    titles, failed = _titled(corpus, spec, ids, labels, near, count)
+    return Map(embedding, spec, ids, xy, labels.astype(np.int32), tuple(titles), 0), failed
+
+
+def _titled(
+    corpus: Corpus, spec: MapSpec, ids: list[str], labels: np.ndarray, near: np.ndarray, count: int
+) -> tuple[list[Title], int]:
+    """Titles, and how many a chat model gave none for; of a large cluster only some texts are read."""
+    asks = spec.titles != WORDS
+    typical = [_typical(labels, near, cluster) for cluster in range(count)] if asks else []
+    rows = np.unique(np.concatenate([naming.drawn(labels, count, spec.seed), *typical]))
     texts = corpus.run(
         f"SELECT {TEXT} AS text FROM placed_frame LEFT JOIN samples USING (id) ORDER BY placed_frame.place",
-        frames={"placed_frame": pl.DataFrame({"id": ids}).with_row_index("place")},
+        frames={"placed_frame": pl.DataFrame({"id": [ids[row] for row in rows]}).with_row_index("place")},
     )["text"]
-    progress(0, None, "finding titles")
-    titles, failed = naming.by_words(texts, labels, count), 0
-    if spec.titles != WORDS:
-        shown = [texts.gather(_typical(labels, near, cluster)).fill_null("").to_list() for cluster in range(count)]
-        titles, failed = naming.by_model(spec.titles, shown, titles, calls=corpus.path / "calls.sqlite")
-    return Map(embedding, spec, ids, xy, labels.astype(np.int32), tuple(titles), 0), failed
+    titles = naming.by_words(texts, labels[rows], count, np.bincount(labels, minlength=count))
+    if not asks:
+        return titles, 0
+    shown = [texts.gather(np.searchsorted(rows, own)).fill_null("").to_list() for own in typical]
+    return naming.by_model(spec.titles, shown, titles, calls=corpus.path / "calls.sqlite")
 
 
 def _clustered(fitted: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ JOINING = frozenset(_JOINING.split())
 """English words of the same kind, and those of which every request is full."""
 PART_OF = 0.7
 """A run of characters that mostly stands inside a longer one of the title says nothing more."""
+TEXTS, FEWEST_TEXTS = 40_000, 100
+"""Texts that are read for the titles of all clusters together, and at least of each: of more a draw is as telling."""
 SHOWN = 12
 """Samples of a cluster that a chat model is shown."""
 ASKED = (
@@ -63,15 +66,35 @@ class Title:
     """Those that tell it from the others, the most telling one first."""
 
 
-def by_words(texts: pl.Series, labels: np.ndarray, clusters: int) -> list[Title]:
+def drawn(labels: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """Rows whose texts are read, ascending: all of a small cluster, and so many of a large one at random.
+
+    Args:
+        labels: the cluster of each sample, 0 to `clusters` - 1.
+        clusters: how many.
+        seed: of the draw.
+    """
+    most = max(FEWEST_TEXTS, TEXTS // max(clusters, 1))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    starts = np.searchsorted(labels[order], np.arange(clusters + 1))
+    kept = np.concatenate([order[a : min(b, a + most)] for a, b in pairwise(starts)])
+    return np.sort(kept)
+
+
+def by_words(texts: pl.Series, labels: np.ndarray, clusters: int, sizes: np.ndarray | None = None) -> list[Title]:
     """A title for every cluster, of at most `WORDS` words.
 
     Args:
-        texts: one per sample.
+        texts: of the samples, or of those that were drawn.
         labels: the cluster of each, 0 to `clusters` - 1.
         clusters: how many.
+        sizes: samples of each cluster, where not all of them have a text here.
     """
-    found = _weighed(_occurring(texts, labels))
+    here = np.bincount(labels, minlength=clusters)
+    found = _weighed(
+        _occurring(texts, labels, np.maximum(here if sizes is None else sizes, here) / np.maximum(here, 1))
+    )
     titles = []
     for cluster in range(clusters):
         best = found.get(cluster, [])
@@ -83,8 +106,8 @@ def by_words(texts: pl.Series, labels: np.ndarray, clusters: int) -> list[Title]
     return titles
 
 
-def _occurring(texts: pl.Series, labels: np.ndarray) -> pl.DataFrame:
-    """cluster, word, n: in how many samples of the cluster a word occurs."""
+def _occurring(texts: pl.Series, labels: np.ndarray, each: np.ndarray) -> pl.DataFrame:
+    """cluster, word, n: in how many samples of the cluster a word occurs, where a text of it stands for so many."""
     frame = pl.DataFrame({"cluster": labels, "text": texts.fill_null("").str.slice(0, CHARS).str.to_lowercase()})
     latin = pl.col("text").str.extract_all(LATIN)
     chinese = pl.col("text").map_elements(_runs, return_dtype=pl.List(pl.String), skip_nulls=True)
@@ -96,8 +119,14 @@ def _occurring(texts: pl.Series, labels: np.ndarray) -> pl.DataFrame:
         ]
     )
     counted = words.explode("word", empty_as_null=True).drop_nulls("word")
-    grouped = counted.group_by("cluster", "word").agg(pl.len().alias("n"))
-    everywhere = max(3.0, EVERYWHERE * len(texts))
+    stands_for = pl.DataFrame({"cluster": np.arange(len(each), dtype=labels.dtype), "each": each})
+    grouped = (
+        counted.group_by("cluster", "word")
+        .agg(pl.len().alias("n"))
+        .join(stands_for, on="cluster")
+        .select("cluster", "word", pl.col("n") * pl.col("each"))
+    )
+    everywhere = max(3.0, EVERYWHERE * float(each[labels].sum()))
     total, most = pl.col("n").sum().over("word"), pl.col("n").max().over("word")
     telling = ~pl.col("word").is_in(list(JOINING)) & ((total <= everywhere) | (2 * most > total))
     return grouped.filter(telling)
@@ -116,7 +145,7 @@ def _runs(text: str) -> list[str]:
     return list(found)
 
 
-def _weighed(counts: pl.DataFrame) -> dict[int, list[tuple[str, int]]]:
+def _weighed(counts: pl.DataFrame) -> dict[int, list[tuple[str, float]]]:
     """Cluster -> its words and their counts, the most telling one first."""
     if counts.is_empty():
         return {}
@@ -128,13 +157,13 @@ def _weighed(counts: pl.DataFrame) -> dict[int, list[tuple[str, int]]]:
         .group_by("cluster", maintain_order=True)
         .head(8 * WORDS)
     )
-    found: dict[int, list[tuple[str, int]]] = {}
+    found: dict[int, list[tuple[str, float]]] = {}
     for cluster, word, n in best.select("cluster", "word", "n").iter_rows():
         found.setdefault(cluster, []).append((word, n))
     return found
 
 
-def _distinct(best: Sequence[tuple[str, int]], most: int) -> list[str]:
+def _distinct(best: Sequence[tuple[str, float]], most: int) -> list[str]:
     """The first words, none of which is part of another one or the same in another number."""
     words: list[str] = []
     for word, n in best:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -13,7 +13,21 @@ from curation.errors import OperatorError
 from studio.commands.performing import CORPUS, JSON, SETTINGS, WHERE, facts, pairs, perform
 
 IDS = click.option("--id", "ids", multiple=True, metavar="ID", help="Or this sample; may be given several times")
+IDS_FILE = click.option(
+    "--ids",
+    "listed",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="Or those of this file, an id in each line; - is standard input",
+)
 CHANGED = ("action", "changed", "unchanged")
+
+
+def pointed_at(ids: tuple[str, ...], listed: TextIO | None) -> list[str] | None:
+    """The ids that were given one by one or in a file; null where neither was."""
+    if listed is None:
+        return list(ids) or None
+    return [*ids, *filter(None, map(str.strip, listed))]
 
 
 def _decided(corpus: Path, as_json: bool, work: Callable[[Any], Any]) -> None:
@@ -27,39 +41,48 @@ def _decided(corpus: Path, as_json: bool, work: Callable[[Any], Any]) -> None:
 @CORPUS
 @WHERE
 @IDS
+@IDS_FILE
 @click.option("--reason", required=True, help="Why; shown wherever the samples are")
 @JSON
-def drop(corpus: Path, where: str | None, ids: tuple[str, ...], reason: str, as_json: bool) -> None:
+def drop(
+    corpus: Path, where: str | None, ids: tuple[str, ...], listed: TextIO | None, reason: str, as_json: bool
+) -> None:
     """Leave samples out of scoring, selections and mixes; they stay in the corpus with the reason."""
     from curation.deciding import drop as verb
 
-    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=ids or None, reason=reason))
+    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=pointed_at(ids, listed), reason=reason))
 
 
 @click.command()
 @CORPUS
 @WHERE
 @IDS
+@IDS_FILE
 @click.option("--note", default="", help="Why")
 @JSON
-def keep(corpus: Path, where: str | None, ids: tuple[str, ...], note: str, as_json: bool) -> None:
+def keep(
+    corpus: Path, where: str | None, ids: tuple[str, ...], listed: TextIO | None, note: str, as_json: bool
+) -> None:
     """Mark samples as wanted; takes back that they were dropped."""
     from curation.deciding import keep as verb
 
-    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=ids or None, note=note))
+    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=pointed_at(ids, listed), note=note))
 
 
 @click.command()
 @CORPUS
 @WHERE
 @IDS
+@IDS_FILE
 @click.option("--note", default="", help="Why")
 @JSON
-def clear(corpus: Path, where: str | None, ids: tuple[str, ...], note: str, as_json: bool) -> None:
+def clear(
+    corpus: Path, where: str | None, ids: tuple[str, ...], listed: TextIO | None, note: str, as_json: bool
+) -> None:
     """Make samples neither kept nor dropped."""
     from curation.deciding import clear as verb
 
-    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=ids or None, note=note))
+    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=pointed_at(ids, listed), note=note))
 
 
 @click.command()
@@ -67,11 +90,19 @@ def clear(corpus: Path, where: str | None, ids: tuple[str, ...], note: str, as_j
 @click.argument("name", metavar="TAG")
 @WHERE
 @IDS
+@IDS_FILE
 @click.option("--remove", is_flag=True, help="Take the tag away instead")
 @click.option("--note", default="", help="Why")
 @JSON
 def tag(
-    corpus: Path, name: str, where: str | None, ids: tuple[str, ...], remove: bool, note: str, as_json: bool
+    corpus: Path,
+    name: str,
+    where: str | None,
+    ids: tuple[str, ...],
+    listed: TextIO | None,
+    remove: bool,
+    note: str,
+    as_json: bool,
 ) -> None:
     """Give samples a tag, or take it away."""
     from curation.deciding import tag as give
@@ -79,8 +110,8 @@ def tag(
 
     def work(opened: Any) -> Any:
         if remove:
-            return take(opened, name, where=where, ids=ids or None, note=note)
-        return give(opened, name, where=where, ids=ids or None, note=note)
+            return take(opened, name, where=where, ids=pointed_at(ids, listed), note=note)
+        return give(opened, name, where=where, ids=pointed_at(ids, listed), note=note)
 
     _decided(corpus, as_json, work)
 

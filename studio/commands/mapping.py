@@ -1,13 +1,16 @@
-"""The command that lays out a map."""
+"""The command that lays out a map, and the one that keeps what was drawn around."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
+from curation.errors import CorpusError
+from studio.commands.deciding import IDS, IDS_FILE, pointed_at
 from studio.commands.performing import CORPUS, JSON, WHERE, perform
+from studio.commands.printing import print_facts
 
 
 @click.command("map")
@@ -46,9 +49,36 @@ def map_samples(
 
 
 def _show(report: Any) -> None:
-    from studio.commands.printing import print_facts, print_table
+    from studio.commands.printing import print_table
 
     told = {"method": report.method, "samples": report.samples, "added": report.added, "laid out anew": report.moved}
     print_facts(f"map of {report.embedding}", told)
     click.echo()
     print_table([{"cluster": title, "samples": n} for title, n in report.clusters.items()])
+
+
+@click.command()
+@CORPUS
+@IDS
+@IDS_FILE
+@click.option("--name", required=True, help="What to call the selection")
+@JSON
+def choose(corpus: Path, ids: tuple[str, ...], listed: TextIO | None, name: str, as_json: bool) -> None:
+    """Keep the samples you name as a selection; those that none may hold stay out."""
+    from curation.by_hand import select_by_hand
+    from curation.corpus import Corpus
+
+    asked = pointed_at(ids, listed)
+    if asked is None:
+        raise CorpusError(
+            "No sample was named.", fix="name them: --id ID, or a file with an id in each line: --ids FILE"
+        )
+    opened = Corpus(corpus)
+    perform(
+        opened.path,
+        as_json,
+        lambda progress: select_by_hand(opened, asked, name=name),
+        lambda report: print_facts(
+            f"selection {report.name}", {"chosen": len(report.ids), "left": len(report.rejected)}
+        ),
+    )

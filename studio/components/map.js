@@ -1,8 +1,9 @@
 // A map of points on WebGL 2: pan, zoom, lasso, legend, titles. No build step, nothing from the network.
 //
-// What it draws comes as bytes: u32 length of the header | header (JSON, padded to 4 bytes) | u16 x[n] | u16 y[n] |
-// u8 colour[n] | u8 marks[n]. Marks: 1 in the working set, 2 found by the search, 4 in the overlay. Every text is
-// written with textContent: it may hold anything.
+// What it draws comes as bytes in three parts, in one message or in three, which a colour or a filter sends alone:
+// u32 length of the header | header (JSON, padded to 4 bytes) | points: u16 x, y per point | colours: u8 per point |
+// marks: a bit per point for each plane that the header names. Every text is written with textContent: it may hold
+// anything.
 
 const VERTEX = `#version 300 es
 in vec2 place; in float colour; in float marks;
@@ -45,16 +46,26 @@ const rgb = text => {
   const hex = text.trim().replace("#", "")
   return hex.length >= 6 ? [0, 2, 4].map(i => parseInt(hex.slice(i, i + 2), 16)) : [128, 128, 128]
 }
-const read = bytes => {
-  const buffer = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
-  const length = new DataView(buffer).getUint32(0, true)
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)))
-  const n = header.n, at = 4 + length
-  return {
-    ...header, buffer,
-    x: new Uint16Array(buffer, at, n), y: new Uint16Array(buffer, at + 2 * n, n),
-    colour: new Uint8Array(buffer, at + 4 * n, n), marks: new Uint8Array(buffer, at + 5 * n, n),
+const PLANES = { within: 1, lit: 2, over: 4 }
+const headed = bytes => {
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true)
+  return [JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))), 4 + length]
+}
+const same = (one, other) => one && one.length === other.length && one.every((b, i) => b === other[i])
+// The arrays of the parts that a message holds.
+const read = (bytes, header, at) => {
+  const { n, parts } = header, found = {}
+  const next = length => bytes.slice(at, at += length)
+  if (parts.includes("points")) found.xy = new Uint16Array(next(4 * n).buffer)
+  if (parts.includes("colours")) found.colour = header.kind === "none" ? new Uint8Array(n) : next(n)
+  if (parts.includes("marks")) {
+    const marks = found.marks = new Uint8Array(n).fill(header.planes.includes("within") ? 0 : PLANES.within)
+    for (const plane of header.planes) {
+      const bits = next(Math.ceil(n / 8)), mark = PLANES[plane]
+      for (let i = 0; i < n; i++) if (bits[i >> 3] >> (i & 7) & 1) marks[i] |= mark
+    }
   }
+  return found
 }
 
 class Drawing {
@@ -63,7 +74,7 @@ class Drawing {
     this.say = say
     for (const part of ["points", "over", "legend", "tools", "hint", "words", "missing"]) this[part] = root.querySelector("." + part)
     this.box = root.querySelector(".map")
-    Object.assign(this, { cx: .5, cy: .5, zoom: 1, panning: false, titled: true, hidden: new Set(), line: null, known: new Map() })
+    Object.assign(this, { cx: .5, cy: .5, zoom: 1, panning: false, titled: true, hidden: new Set(), line: null, known: new Map(), parts: {} })
     this.gl = this.points.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true })
     this.pen = this.over.getContext("2d")
     if (this.gl) this.prepare()
@@ -89,42 +100,64 @@ class Drawing {
     for (const way of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, way, gl.NEAREST)
   }
 
+  // A part of another map than the one that is drawn is passed over: its points are on their way.
   take(bytes) {
+    const [header, at] = headed(bytes), whole = header.parts.includes("points")
+    if (!whole && (!this.base || header.map !== this.base.map || header.n !== this.base.n)) return
+    const key = header.parts.join()
     // The same bytes come again whenever the page is drawn anew.
-    if (this.bytes && bytes.length === this.bytes.length && bytes.every((b, i) => b === this.bytes[i])) return this.paint()
-    const before = this.data
-    this.taken = performance.now()
-    this.bytes = bytes
-    this.data = read(bytes)
-    if (!before || before.map !== this.data.map) {
+    if (same(this.parts[key], bytes)) return this.paint()
+    this.parts[key] = bytes
+    this.taken ||= performance.now()
+    const before = this.base, moved = whole && (!before || before.map !== header.map || before.n !== header.n)
+    if (moved) {
+      this.parts = { [key]: bytes }
+      this.base = {}
+      this.data = null
+    }
+    const found = read(bytes, header, at)
+    Object.assign(this.base, header, found)
+    if (moved) {
       Object.assign(this, { line: null, known: new Map() })
       this.middle()
     }
-    if (!before || before.colour_by !== this.data.colour_by) this.hidden.clear()
-    this.words_()
-    if (!this.gl) {
-      this.missing.textContent = this.data.words.missing
-      this.missing.style.display = "grid"
-      return
+    if (header.colour_by !== undefined && header.colour_by !== this.coloured) {
+      this.hidden.clear()
+      this.coloured = header.colour_by
     }
-    const gl = this.gl, { n, x, y, colour, marks } = this.data, both = new Uint16Array(2 * n)
-    for (let i = 0; i < n; i++) { both[2 * i] = x[i]; both[2 * i + 1] = y[i] }
+    if (whole) {
+      this.words_()
+      if (!this.gl) {
+        this.missing.textContent = this.base.words.missing
+        this.missing.style.display = "grid"
+      }
+    }
+    if (this.gl) this.upload(found)
+    if (!(this.base.colour && this.base.marks)) return
+    this.data = this.base
+    this.over.setAttribute("aria-label", this.data.label || this.data.words.label)
+    this.points.dataset.samples = this.data.n
+    this.paint()
+  }
+
+  upload(found) {
+    const gl = this.gl
     for (const [name, values, count, type, whole] of [
-      ["place", both, 2, gl.UNSIGNED_SHORT, true], ["colour", colour, 1, gl.UNSIGNED_BYTE, false], ["marks", marks, 1, gl.UNSIGNED_BYTE, false],
+      ["place", found.xy, 2, gl.UNSIGNED_SHORT, true], ["colour", found.colour, 1, gl.UNSIGNED_BYTE, false],
+      ["marks", found.marks, 1, gl.UNSIGNED_BYTE, false],
     ]) {
+      if (!values) continue
       gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[name])
       gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW)
       const at = gl.getAttribLocation(this.program, name)
       gl.enableVertexAttribArray(at)
       gl.vertexAttribPointer(at, count, type, whole, 0, 0)
     }
-    this.points.dataset.samples = n
-    this.paint()
   }
 
   // Theme, legend and size may have changed since.
   paint() {
-    if (!this.gl) return
+    if (!this.gl || !this.data) return
     const css = getComputedStyle(this.box), list = name => css.getPropertyValue(name).split(",").map(rgb)
     this.dark = rgbOf(css.backgroundColor).reduce((a, b) => a + b) < 380
     this.ink = css.color
@@ -164,7 +197,7 @@ class Drawing {
   }
 
   get scale() {
-    const [x1, x2, y1, y2] = this.data.box
+    const [x1, x2, y1, y2] = this.base.box
     return Math.min((this.w - this.left - this.right) / (x2 - x1), (this.h - this.bottom) / (y2 - y1)) * .94 * this.zoom
   }
 
@@ -191,7 +224,7 @@ class Drawing {
   }
 
   drawNow() {
-    const gl = this.gl, ratio = devicePixelRatio || 1, { n } = this.data, began = performance.now()
+    const gl = this.gl, ratio = devicePixelRatio || 1, { n, planes } = this.data, has = plane => planes.includes(plane), began = performance.now()
     gl.viewport(0, 0, this.points.width, this.points.height)
     gl.clearColor(0, 0, 0, 0)
     gl.clear(gl.COLOR_BUFFER_BIT)
@@ -199,17 +232,16 @@ class Drawing {
     const small = n > 200000 ? 1.8 : n > 20000 ? 2.8 : n > 3000 ? 4.5 : 7
     gl.uniform1f(this.at("size"), Math.min(10, small * Math.pow(this.zoom, .35)) * ratio)
     gl.uniform1f(this.at("strength"), n > 200000 ? .45 : n > 20000 ? .6 : .85)
-    gl.uniform4f(this.at("modes"), +this.data.searching, +this.data.overlaid, +this.data.hide, 0)
+    gl.uniform4f(this.at("modes"), +has("lit"), +has("over"), +this.data.hide, 0)
     gl.uniform4f(this.at("grey"), ...this.grey.map(c => c / 255), n > 20000 ? .16 : .28)
-    const emphasis = this.data.searching || this.data.overlaid || this.data.filtered
-    for (const pass of emphasis ? [0, 1] : [1]) {
+        for (const pass of this.data.planes.length ? [0, 1] : [1]) {
       gl.uniform1f(this.at("pass"), pass)
       gl.drawArrays(gl.POINTS, 0, n)
     }
     this.over_()
     this.points.dataset.frame = (performance.now() - began).toFixed(1)
     if (this.taken) {
-      gl.finish()
+      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4)) // waits until the points are there
       this.points.dataset.painted = (performance.now() - this.taken).toFixed(0)
       this.taken = 0
     }
@@ -308,7 +340,7 @@ class Drawing {
   }
 
   words_() {
-    const said = this.data.words
+    const said = this.base.words
     this.over.setAttribute("aria-label", said.label)
     this.tools.setAttribute("aria-label", said.tools)
     this.hint.textContent = said.hint
@@ -318,7 +350,7 @@ class Drawing {
       whole: () => this.whole(), titles: () => { this.titled = !this.titled; this.pressed(); this.draw() }, image: () => this.save(),
     }
     for (const [name, act] of Object.entries(does)) {
-      if (name === "titles" && !this.data.titles.length) continue
+      if (name === "titles" && !this.base.titles.length) continue
       const button = this.tools.appendChild(document.createElement("button"))
       button.type = "button"
       button.dataset.does = name
@@ -343,7 +375,7 @@ class Drawing {
 
   pan_(on) { this.panning = on; this.pressed() }
   middle() {
-    const [x1, x2, y1, y2] = this.data.box
+    const [x1, x2, y1, y2] = this.base.box
     Object.assign(this, { cx: (x1 + x2) / 2, cy: (y1 + y2) / 2, zoom: 1 })
   }
   whole() { this.middle(); this.draw() }
@@ -357,11 +389,11 @@ class Drawing {
 
   // The row of the visible point nearest to a place on the screen; -1 where there is none near.
   nearest(px, py) {
-    const { n, x, y, colour, marks, hide } = this.data, [mx, my] = this.toMap(px, py)
+    const { n, xy, colour, marks, hide } = this.data, [mx, my] = this.toMap(px, py)
     const ax = mx * 65535, ay = my * 65535
     let best = -1, apart = (REACH / this.scale * 65535) ** 2
     for (let i = 0; i < n; i++) {
-      const dx = x[i] - ax, dy = y[i] - ay, d = dx * dx + dy * dy
+      const dx = xy[2 * i] - ax, dy = xy[2 * i + 1] - ay, d = dx * dx + dy * dy
       if (d < apart && !(hide && !(marks[i] & 1)) && !this.hidden.has(colour[i])) { apart = d; best = i }
     }
     return best
@@ -371,6 +403,7 @@ class Drawing {
     const over = this.over
     let pan = null, path = null, moved = false, resting = 0
     over.onpointerdown = e => {
+      if (!this.data) return
       over.setPointerCapture(e.pointerId)
       this.tell(null)
       moved = false
@@ -435,14 +468,15 @@ class Drawing {
 
   // How many visible points lie inside the line; where a server is asked, it counts.
   inside() {
-    const { n, x, y, colour, marks, hide } = this.data, line = this.line.map(([a, b]) => [a * 65535, b * 65535])
+    const { n, xy, colour, marks, hide } = this.data, line = this.line.map(([a, b]) => [a * 65535, b * 65535])
     let found = 0
     for (let i = 0; i < n; i++) {
       if ((hide && !(marks[i] & 1)) || this.hidden.has(colour[i])) continue
       let within = false
+      const x = xy[2 * i], y = xy[2 * i + 1]
       for (let j = 0, k = line.length - 1; j < line.length; k = j++) {
         const [ax, ay] = line[j], [bx, by] = line[k]
-        if ((ay > y[i]) !== (by > y[i]) && x[i] < (bx - ax) * (y[i] - ay) / (by - ay) + ax) within = !within
+        if ((ay > y) !== (by > y) && x < (bx - ax) * (y - ay) / (by - ay) + ax) within = !within
       }
       found += within
     }
@@ -460,7 +494,7 @@ class Drawing {
     this.asked = { row, x, y }
     if (this.data.texts) this.known.set(row, this.data.texts[row])
     if (this.known.has(row)) this.tell(this.asked)
-    else dispatchEvent(new CustomEvent("winnow-map-hover", { detail: row }))
+    else this.say("hover", row)
   }
 
   tell(asked) {
@@ -541,8 +575,16 @@ export function mount(root, bytes, say) {
   return drawing
 }
 
+// What happens on the map goes to whoever listens: `map_ear.js`, which stands in the part of the page that it changes.
+const tell = (kind, value) => dispatchEvent(new CustomEvent("winnow-map-says", { detail: { kind, value } }))
+
 export default function (component) {
-  const { data, parentElement, setTriggerValue } = component
+  const { data, parentElement } = component
   if (!data) return
-  mount(parentElement, data instanceof Uint8Array ? data : new Uint8Array(data), setTriggerValue)
+  const drawing = mount(parentElement, data instanceof Uint8Array ? data : new Uint8Array(data), tell)
+  const take = e => drawing.take(e.detail)
+  // Colours and marks may have come before the map itself.
+  for (const bytes of Object.values(window.winnowMapParts || {})) drawing.take(bytes)
+  if (drawing.takes) removeEventListener("winnow-map-part", drawing.takes)
+  addEventListener("winnow-map-part", drawing.takes = take)
 }

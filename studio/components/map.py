@@ -1,4 +1,4 @@
-"""The map's drawing, and its words: a component of its own, so that what the pointer asks redraws nothing."""
+"""The map's drawing, what colours and marks it, and what hears it: apart, so that each redraws nothing but itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 HERE = Path(__file__).parent
 HEIGHT = 540
@@ -23,30 +23,40 @@ def _drawing() -> Any:
 
 
 @cache
-def _words() -> Any:
-    code = (HERE / "map_words.js").read_text(encoding="utf-8")
-    return st.components.v2.component("winnow_map_words", html="<span></span>", js=code)
+def _unseen(name: str) -> Any:
+    code = (HERE / f"{name}.js").read_text(encoding="utf-8")
+    return st.components.v2.component(f"winnow_{name}", html="<span></span>", js=code)
 
 
-def draw(payload: bytes, *, key: str, heard: Callable[[], None]) -> None:
-    """Draw the map.
+def draw(points: bytes, *, key: str) -> None:
+    """Draw the map, from what `studio.map_payload.points` made; it waits for its colours and marks."""
+    _drawing()(data=points, key=key, height=HEIGHT)
+
+
+def send(part: bytes, *, key: str) -> None:
+    """Colours or marks for the map on this page, from anywhere on it: `studio.map_payload` makes them."""
+    _unseen("map_part")(data=part, key=key)
+
+
+def hear(
+    what: Sequence[str],
+    *,
+    key: str,
+    heard: Callable[[], None],
+    cleared: int = 0,
+    row: int | None = None,
+    text: str = "",
+) -> None:
+    """Draw the fragment in which this is called anew when something happens on the map.
 
     Args:
-        payload: what `studio.map_payload.packed` made.
-        key: where the session keeps what happened: `lasso` (polygon and hidden colours) or `pick` (a row).
-        heard: called when something did, before the page is drawn again.
-    """
-    _drawing()(data=payload, key=key, height=HEIGHT, on_lasso_change=heard, on_pick_change=heard)
-
-
-def tell(row: int | None, text: str, cleared: int, *, key: str, heard: Callable[[], None]) -> None:
-    """Tell the map the words of a row, and how often its lasso was cleared.
-
-    Args:
-        row: of which words were asked for; null where none were.
-        text: its words.
+        what: `lasso` (polygon and hidden colours), `pick` or `hover` (a row).
+        key: where the session keeps what happened, under its name.
+        heard: called before the fragment is drawn.
         cleared: the lasso is taken off when this changes.
-        key: where the session keeps `row`, when words are wanted.
-        heard: called then.
+        row: the map is told the words of this one.
+        text: its words.
     """
-    _words()(data={"row": row, "text": text, "cleared": cleared}, key=key, height=1, on_row_change=heard)
+    events: dict[str, Any] = {f"on_{kind}_change": heard for kind in what}
+    data = {"hears": list(what), "cleared": cleared, "row": row, "text": text}
+    _unseen("map_ear")(data=data, key=key, **events)

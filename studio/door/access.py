@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from curation.errors import WinnowError
-from studio.languages import mark
+from studio.languages import mark, t
 
 if TYPE_CHECKING:
     from studio.door.sessions import Sessions
@@ -76,6 +76,11 @@ def who() -> str | None:
 def may_edit() -> bool:
     """Whether buttons that change something should work."""
     return role() is Role.EDITOR
+
+
+def refused() -> str | None:
+    """Why the person may change nothing, in their language, for the button that is off; null where they may."""
+    return None if may_edit() else t(ONLY_LOOK)
 
 
 def require_editor() -> None:

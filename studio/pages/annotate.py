@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 430
 """Of the sample, in pixels: the buttons stay above the fold."""
-VIEWS = {"answer": mark("Answer"), "agreement": mark("Agreement")}
+VIEWS = {"answer": mark("One by one"), "agreement": mark("Agreement")}
 QUEUES = {
     "working-set": mark("Working set, as ingested"),
     "random": mark("Working set, in random order"),
@@ -89,7 +89,7 @@ def _new_question(corpus: Corpus, *, first: bool = False) -> None:
         )  # fmt: skip
         st.form_submit_button(
             t("Ask this"), type="primary" if first else "secondary", on_click=_ask, args=(corpus,),
-            disabled=not access.may_edit(), help=None if access.may_edit() else t(access.ONLY_LOOK),
+            disabled=not access.may_edit(), help=access.refused(),
         )  # fmt: skip
     st.caption(t("In a terminal:"))
     given = [

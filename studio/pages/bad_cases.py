@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from curation.corpus import Corpus
 
 WORDING = "wording (lexical)"
-TWO_LINES = 52
-"""Pixels of a row whose text may wrap."""
+TWO_LINES = 66
+"""Pixels of a row whose text wraps: in lower ones Streamlit cuts it off."""
 RULE_NAMES = {
     "wrong-answer": mark("wrong answer"),
     "format": mark("format"),
@@ -165,7 +165,7 @@ def _case(case: dict[str, Any], space: str) -> None:
         st.caption(forms.plain(told_text(case["why"])))
         parts = {
             t("Asked"): case["question"],
-            t("Answered"): case["answer"] or t("(empty)"),
+            t("What it answered"): case["answer"] or t("(empty)"),
             t("Reference"): case["reference"],
         }
         for title, text in parts.items():

@@ -362,9 +362,9 @@ def _table(corpus: Corpus, frame: pl.DataFrame, scores: list[str], key: str, row
         placeholder="–",
         column_order=[*decided, "instruction", "response", *scores, "source", *few],
         column_config={
-            "instruction": st.column_config.TextColumn(t("Instruction"), width=168),
-            "response": st.column_config.TextColumn(t("Response"), width=100),
-            "source": st.column_config.TextColumn(t("Source"), width=92),
+            "instruction": st.column_config.TextColumn(t("Instruction"), width=150),
+            "response": st.column_config.TextColumn(t("Response"), width=84),
+            "source": st.column_config.TextColumn(t("Source"), width=74),
             "decision": st.column_config.TextColumn(t("Decision"), width=66),
             "turns": st.column_config.NumberColumn(t("Turns"), width=48),
             "tags": st.column_config.ListColumn(t("Tags"), width=110),
@@ -381,7 +381,7 @@ def _score_column(name: str, kind: str) -> Any:
         return st.column_config.CheckboxColumn(name, width=66)
     if kind == "VARCHAR":
         return st.column_config.TextColumn(name, width=110)
-    return st.column_config.NumberColumn(name, format="localized" if "INT" in kind else "%.4g", width=78)
+    return st.column_config.NumberColumn(name, format="localized" if "INT" in kind else "%.4g", width=74)
 
 
 def _differs(frame: pl.DataFrame, column: str) -> bool:

@@ -46,7 +46,7 @@ def page() -> None:
         width=480,
     )
     st.query_params["run"] = run.name
-    conversation, export = st.tabs([t("Conversation"), t("Take it with you")])
+    conversation, export = st.tabs([t("Question and answers"), t("Take it with you")])
     with conversation:
         _conversation(corpus, run)
     with export:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from studio import forms, plots
-from studio.languages import mark, t, told_text
+from studio.languages import mark, t, tn, told_text
 from studio.pages.run_colours import GREY
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def _seesaw(name: str, against: str, changes: list[Change]) -> None:
         placeholder="–",
         alt=t("What rose and fell of {run} against {other}, the largest change first", run=name, other=other),
     )
-    for reason in dict.fromkeys(c.reason for c in changes if c.reason):
-        st.caption(forms.plain(t("No interval: {reason}.", reason=told_text(reason))))
+    _without_interval(changes)
     chance = by_chance(changes)
     if chance:
         st.caption(forms.plain(t("{sentence}.", sentence=told_text(chance))))
@@ -111,10 +110,28 @@ def seesaw_table(changes: list[Change]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+def _without_interval(changes: list[Change]) -> None:
+    """Why some have no interval; groups that are too small are said in one line, not in one for each size."""
+    from training.judging.comparison import FEWEST_EXAMPLES
+
+    small = [c for c in changes if c.reason and c.examples is not None and c.examples < FEWEST_EXAMPLES]
+    for reason in dict.fromkeys(c.reason for c in changes if c.reason and c not in small):
+        st.caption(forms.plain(t("No interval: {reason}.", reason=told_text(reason))))
+    if small:
+        st.caption(
+            tn(
+                "{n} value has no interval: that needs {fewest} examples.",
+                "{n:,} values have no interval: that needs {fewest} examples.",
+                len(small),
+                fewest=FEWEST_EXAMPLES,
+            )
+        )
+
+
 def _group(change: Change) -> str:
     if change.kind == "all":
         return t("all sources")
-    return change.name if change.kind == "source" else f"{change.kind}: {change.name}"
+    return change.name if change.kind == "source" else f"{change.kind}: {told_text(change.name)}"
 
 
 def _interval(change: Change) -> str | None:
@@ -176,14 +193,14 @@ def _chart(changes: list[Change]) -> tuple[Any, pl.DataFrame]:
         title = t("change of {metric} (nats per token)", metric=shown_metric)
     else:
         title = t("change of {metric}", metric=shown_metric)
-    bars = (
-        alt.Chart(frame).mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=title), x2="high:Q", y=y, color=colour)
-    )
+    whole = alt.Axis(labelFlush=True)  # a last label is not cut off at the edge
+    low = alt.X("low:Q", title=title, axis=whole)
+    bars = alt.Chart(frame).mark_rule(strokeWidth=2).encode(x=low, x2="high:Q", y=y, color=colour)
     dots = (
         alt.Chart(frame)
         .mark_point(filled=True, size=80, opacity=1)
         .encode(
-            x=alt.X("change:Q", title=title),
+            x=alt.X("change:Q", title=title, axis=whole),
             y=y,
             color=colour,
             shape=alt.Shape("verdict:N", title=None, scale=alt.Scale(domain=verdicts), legend=None),

@@ -131,7 +131,7 @@ def _sources(compared: Comparison) -> None:
         .mark_bar()
         .encode(
             x=alt.X("share:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            y=alt.Y("name:N", title=None, sort=names, axis=alt.Axis(labelLimit=140)),
+            y=alt.Y("name:N", title=None, sort=names, axis=alt.Axis(labelLimit=140, labelOverlap=False)),
             color=alt.Color("source:N", title=None, legend=alt.Legend(orient="bottom", columns=2, labelLimit=110)),
             order=alt.Order("source:N"),
             tooltip=[
@@ -141,7 +141,7 @@ def _sources(compared: Comparison) -> None:
                 alt.Tooltip("share:Q", title=t("share"), format=".1%"),
             ],
         )
-        .properties(height=90 + 32 * len(names))
+        .properties(height=130 + 32 * len(names))
     )
     plots.draw(
         chart,

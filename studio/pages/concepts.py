@@ -106,7 +106,7 @@ def _new(corpus: Corpus, *, first: bool = False) -> None:
         )  # fmt: skip
         st.form_submit_button(
             t("Begin"), type="primary" if first else "secondary", on_click=_begin, args=(corpus,),
-            disabled=not access.may_edit(), help=None if access.may_edit() else t(access.ONLY_LOOK),
+            disabled=not access.may_edit(), help=access.refused(),
         )  # fmt: skip
 
 

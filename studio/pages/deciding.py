@@ -45,11 +45,6 @@ TOLD = {
 }  # fmt: skip
 
 
-def refused() -> str | None:
-    """Why the reader may change nothing; null where they may."""
-    return None if access.may_edit() else t("You may look at this corpus, but not change it.")
-
-
 def on_sample(corpus: Corpus, sample: Sample, *, moving: bool = False) -> None:
     """Buttons that keep, drop, tag or rewrite the sample that is being read, and take the last action back.
 
@@ -61,7 +56,7 @@ def on_sample(corpus: Corpus, sample: Sample, *, moving: bool = False) -> None:
     problem = st.session_state.pop(PROBLEM, None)
     if problem is not None:
         forms.show_error(problem)
-    key, may_not = sample.id, refused()
+    key, may_not = sample.id, access.refused()
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         if moving:
             _steps()
@@ -75,7 +70,8 @@ def on_sample(corpus: Corpus, sample: Sample, *, moving: bool = False) -> None:
         with st.container(key="deciding-tag" if moving else None, width="content"):
             _tags(corpus, sample, may_not)
         with st.container(key="deciding-edit" if moving else None, width="content"):
-            box = st.popover(t("Edit"), icon=":material/edit:", disabled=may_not is not None, **_drawn_once(EDITING))
+            off: dict[str, Any] = {"disabled": may_not is not None, "help": may_not}
+            box = st.popover(t("Edit"), icon=":material/edit:", **off, **_drawn_once(EDITING))
         if box.open:
             with box:
                 _editor(corpus, sample)
@@ -162,20 +158,20 @@ def _keep_reason(key: str) -> None:
 
 def _tags(corpus: Corpus, sample: Sample, may_not: str | None) -> None:
     key = sample.id
-    disabled = may_not is not None
-    with st.popover(t("Tag"), icon=":material/sell:", disabled=disabled, **_drawn_once("deciding-tag-open")) as box:
+    off: dict[str, Any] = {"disabled": may_not is not None, "help": may_not}
+    with st.popover(t("Tag"), icon=":material/sell:", **off, **_drawn_once("deciding-tag-open")) as box:
         if not box.open:
             return
         offered = known(corpus, "tags", lambda: corpus.query(TAGS)["tag"].to_list())
         name = st.selectbox(t("Tag"), offered, index=None, key=f"tag-{key}", accept_new_options=True)
         st.button(
-            t("Give it"), key=f"give-{key}", type="primary", disabled=not name, on_click=_do,
-            args=("tag", corpus, key),
+            t("Give it"), key=f"give-{key}", type="primary", on_click=_do, args=("tag", corpus, key),
+            disabled=not name or may_not is not None, help=may_not,
         )  # fmt: skip
         for tag in sample.tags:
             st.button(
                 forms.plain(t("Take {tag} away", tag=visible(tag[:80]))), key=f"take-{key}-{tag}", on_click=_do,
-                args=("untag", corpus, key, tag),
+                args=("untag", corpus, key, tag), **off,
             )  # fmt: skip
 
 
@@ -214,8 +210,9 @@ def _editor(corpus: Corpus, sample: Sample) -> None:
     st.text_input(t("Why"), key=f"note-{sample.id}", placeholder=t("optional"))
     st.caption(t("The new text becomes the current version; this one stays on record."))
     st.button(
-        t("Save as a new version"), key=f"save-{sample.id}", type="primary", on_click=_edit, args=(corpus, sample)
-    )
+        t("Save as a new version"), key=f"save-{sample.id}", type="primary", on_click=_edit, args=(corpus, sample),
+        disabled=access.refused() is not None, help=access.refused(),
+    )  # fmt: skip
 
 
 def _do(verb: str, corpus: Corpus, sample_id: str, tag: str = "") -> None:

@@ -36,7 +36,7 @@ def on_ticked(corpus: Corpus, ids: Sequence[str]) -> None:
     done = st.session_state.get(DONE)
     if not ids and done is None:
         return
-    may_not = deciding.refused()
+    may_not = access.refused()
     off: dict[str, Any] = {"disabled": may_not is not None, "help": may_not}
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         if ids:
@@ -45,7 +45,7 @@ def on_ticked(corpus: Corpus, ids: Sequence[str]) -> None:
                 t("Keep them"), key="ticked_keep", icon=":material/check:", on_click=_decide,
                 args=(corpus, "keep", list(ids)), **off,
             )  # fmt: skip
-            with st.popover(t("Drop"), icon=":material/block:", disabled=may_not is not None):
+            with st.popover(t("Drop"), icon=":material/block:", **off):
                 st.selectbox(
                     t("Reason"), deciding.REASONS, key="ticked_reason", accept_new_options=True, format_func=t,
                     help=t("Choose one, or type your own."),
@@ -54,16 +54,18 @@ def on_ticked(corpus: Corpus, ids: Sequence[str]) -> None:
                     tn(*LABELS["drop"], len(ids)), key="ticked_drop", type="primary", on_click=_decide,
                     args=(corpus, "drop", list(ids)), **off,
                 )  # fmt: skip
-            with st.popover(t("Tag"), icon=":material/sell:", disabled=may_not is not None):
+            with st.popover(t("Tag"), icon=":material/sell:", **off):
                 offered = known(corpus, "tags", lambda: corpus.query(deciding.TAGS)["tag"].to_list())
                 name = st.selectbox(t("Tag"), offered, index=None, key="ticked_tag", accept_new_options=True)
                 st.button(
                     tn(*LABELS["tag"], len(ids)), key="ticked_give", type="primary", on_click=_decide,
-                    args=(corpus, "tag", list(ids)), disabled=not name or may_not is not None,
+                    args=(corpus, "tag", list(ids)), disabled=not name or may_not is not None, help=may_not,
                 )  # fmt: skip
         if done is not None:
             st.caption(done[1], width="content")
-            st.button(t("Undo"), key="ticked_undo", icon=":material/undo:", on_click=_undo, args=(corpus, done[0]))
+            st.button(
+                t("Undo"), key="ticked_undo", icon=":material/undo:", on_click=_undo, args=(corpus, done[0]), **off
+            )
 
 
 def _decide(corpus: Corpus, verb: str, ids: list[str]) -> None:
@@ -133,7 +135,7 @@ def on_working_set(corpus: Corpus, where: str | None, matching: int) -> None:
         if matching > MANY and not st.checkbox(t("Yes, change {n:,} samples", n=matching), key=f"bulk_sure_{verb}"):
             missing = missing or t("Tick the box above first: these are many samples.")
         forms.command_box(
-            corpus, argv, key="bulk", label=tn(*LABELS[verb], matching), disabled_reason=missing or deciding.refused()
+            corpus, argv, key="bulk", label=tn(*LABELS[verb], matching), disabled_reason=missing or access.refused()
         )
         st.caption(t("Nothing is deleted: every action can be taken back here or under History."))
         _undo_latest(corpus)
@@ -146,5 +148,5 @@ def _undo_latest(corpus: Corpus) -> None:
         return
     st.button(
         told, key="bulk_undo", icon=":material/undo:", on_click=_undo, args=(corpus, found["action"]),
-        disabled=deciding.refused() is not None, help=forms.plain(visible(f"{found['who']}: {found['note']}"[:200])),
+        disabled=access.refused() is not None, help=forms.plain(visible(f"{found['who']}: {found['note']}"[:200])),
     )  # fmt: skip

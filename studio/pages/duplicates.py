@@ -83,7 +83,7 @@ def _clusters(corpus: Corpus, column: str) -> None:
             key=f"clusters_{column}_{clusters.height}",
             column_order=["instruction", "samples", "lowest"],
             column_config={
-                "instruction": st.column_config.TextColumn(t("Kept sample"), width="medium"),
+                "instruction": st.column_config.TextColumn(t("Kept sample"), width=140),
                 "samples": st.column_config.NumberColumn(t("Samples"), format="localized", width=68),
                 "lowest": st.column_config.NumberColumn(
                     t("Similarity"),

@@ -68,7 +68,8 @@ def _evaluate(corpus: Corpus, finished: list[Path]) -> None:
             finished,
             default=asked or [folder for folder in pending if not of_search(folder)] or finished[:1],
             format_func=lambda p: p.name,
-            key=f"evaluate_{len(finished)}_{'' if asked else len(pending)}_{asked[0].name if asked else ''}",
+            # What was judged stays chosen: its box says that it is done, and where to go from there.
+            key=f"evaluate_{len(finished)}_{asked[0].name if asked else ''}",
             placeholder=t("Choose runs"),
         )
         baseline = st.toggle(
@@ -297,7 +298,7 @@ def result_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
         "examples": pl.Int64,
         **dict.fromkeys(("base", "trained", "random", "difference"), pl.Float64),
     }
-    table = [{"source": row["source"] or t("all sources"), **_losses(row)} for row in rows]
+    table = [{"source": told_text(row["source"] or "all sources"), **_losses(row)} for row in rows]
     return pl.DataFrame(table, schema={**schema, "interval": pl.String})
 
 
@@ -340,7 +341,7 @@ def loss_points(rows: list[dict[str, Any]]) -> pl.DataFrame:
     import polars as pl
 
     points = [
-        {"source": row["source"] or t("all sources"), "model": t(NAMES[model]), "loss": row[model]}
+        {"source": told_text(row["source"] or "all sources"), "model": t(NAMES[model]), "loss": row[model]}
         for row in rows
         for model in MODELS
         if row[model] is not None
@@ -353,7 +354,7 @@ def dots(rows: list[dict[str, Any]]) -> Any:
     import altair as alt
 
     points = loss_points(rows)
-    order = [row["source"] or t("all sources") for row in rows]
+    order = [told_text(row["source"] or "all sources") for row in rows]
     models = [model for model in MODELS if any(row[model] is not None for row in rows)]
     names = [t(NAMES[model]) for model in models]
     colour = alt.Scale(domain=names, range=[MODELS[model] for model in models])

@@ -158,7 +158,8 @@ def _demo(corpus: Corpus) -> None:
         key="try_demo",
         icon=":material/science:",
         disabled=runs or not access.may_edit(),
-        help=t("313 samples in English and Chinese, written for this studio, come into this corpus."),
+        help=access.refused()
+        or t("313 samples in English and Chinese, written for this studio, come into this corpus."),
         on_click=_start_demo,
         args=(corpus,),
     )

@@ -78,9 +78,9 @@ def _actions(corpus: Corpus) -> None:
             "number": st.column_config.NumberColumn(t("No."), width=60),
             "kind": st.column_config.TextColumn(t("Action"), width="small"),
             "changed": st.column_config.NumberColumn(t("Samples"), format="localized", width="small"),
-            "note": st.column_config.TextColumn(t("Why"), width="large"),
+            "note": st.column_config.TextColumn(t("Why"), width=220),
             "who": st.column_config.TextColumn(t("Who"), width="small"),
-            "made_at": st.column_config.DatetimeColumn(t("When"), format="distance", width="small"),
+            "made_at": st.column_config.DatetimeColumn(t("When"), format="YYYY-MM-DD HH:mm", width=130),
             "undone": st.column_config.CheckboxColumn(t("Undone"), width="small"),
             "action": st.column_config.TextColumn(t("Id"), width="small"),
         },
@@ -88,7 +88,7 @@ def _actions(corpus: Corpus) -> None:
     )
     row: dict[str, Any] = actions.row(forms.chosen_row(state, actions.height) or 0, named=True)
     why = t("It is undone already.") if row["undone"] else None
-    why = why if access.may_edit() else t(access.ONLY_LOOK)
+    why = access.refused() or why
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             t("Undo no. {number:,}: {kind}", number=row["number"], kind=forms.plain(_kind(row["kind"]))),
@@ -218,7 +218,7 @@ def _snapshots(corpus: Corpus) -> None:
                     "note": t("Note"),
                     "samples": st.column_config.NumberColumn(t("Samples"), format="localized"),
                     "dropped": st.column_config.NumberColumn(t("Dropped"), format="localized"),
-                    "made_at": st.column_config.DatetimeColumn(t("When"), format="distance"),
+                    "made_at": st.column_config.DatetimeColumn(t("When"), format="YYYY-MM-DD HH:mm", width=130),
                 },
                 alt=t("Snapshots of the corpus"),
             )
@@ -245,8 +245,9 @@ def _difference(corpus: Corpus) -> None:
         )
         return
     left, right = st.columns(2)
-    before = left.selectbox(t("Before"), known, index=1, key=f"diff_before_{len(known)}", format_func=_set_named)
-    after = right.selectbox(t("After"), known, index=0, key=f"diff_after_{len(known)}", format_func=_set_named)
+    names = [t("Before the change"), t("After the change")]
+    before = left.selectbox(names[0], known, index=1, key=f"diff_before_{len(known)}", format_func=_set_named)
+    after = right.selectbox(names[1], known, index=0, key=f"diff_after_{len(known)}", format_func=_set_named)
     st.code(jobs.command_line(["diff", str(corpus.path), before, after]), language=None, wrap_lines=True)
     try:
         _show_difference(_compared(corpus, before, after))
@@ -289,9 +290,9 @@ def _show_difference(report: DiffReport) -> None:
             hide_index=True,
             height="content" if len(summary(report)) <= 10 else 380,
             column_config={
-                "change": st.column_config.TextColumn(t("Change"), width="small"),
-                "reason": st.column_config.TextColumn(t("Reason"), width="medium"),
-                "samples": st.column_config.NumberColumn(t("Samples"), format="localized", width="small"),
+                "change": st.column_config.TextColumn(t("Change"), width=70),
+                "reason": st.column_config.TextColumn(t("Reason"), width=140),
+                "samples": st.column_config.NumberColumn(t("Samples"), format="localized", width=70),
             },
             alt=t("How many samples were added, removed or changed for which reason"),
         )

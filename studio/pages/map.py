@@ -14,8 +14,8 @@ from curation.searching import Query, search
 from curation.vectors import embeddings
 from studio import forms, plots
 from studio.components import map as drawing
-from studio.languages import mark, t, tn
-from studio.map_payload import LIT, MOST_POINTS, OVER, WITHIN, Picture, packed, shown_rows, title_of
+from studio.languages import language, mark, t, tn
+from studio.map_payload import MOST_POINTS, Marks, colours, marks, title_of
 from studio.pages import map_lasso, search_bar
 from studio.pages.map_crowds import table_of_clusters
 from studio.pages.map_ground import (
@@ -31,6 +31,7 @@ from studio.pages.map_ground import (
     not_on_map,
     overlaid,
     overlays,
+    points_of,
     specs,
     values_of,
 )
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
     from curation.corpus import Corpus
     from curation.mapping.maps import MapSpec
 
-CANVAS, WORDS = "map_canvas", "map_words"
-HOVERED, CLEARED, KEPT_LOOK = "map_hovered", "map_cleared", "map_look"
+CANVAS, COLOURS, MARKS, WORDS = "map_canvas", "map_colours", "map_marks", "map_words"
+HOVERED, KEPT_LOOK = "map_hovered", "map_look"
+WIDE = 180
+"""Pixels of a list above the map."""
 METHODS = {
     "tsne": mark("t-SNE: neighbours lie together"),
     "pca": mark("Principal components: at once"),
@@ -54,9 +57,8 @@ FIRST_WORDS = 140
 
 @dataclass(frozen=True)
 class Look:
-    """What the reader chose above the map."""
+    """What the reader chose above the map, but for the colour, which changes nothing else."""
 
-    colour: str
     overlay: str
     density: bool
     hide: bool
@@ -81,22 +83,20 @@ def page() -> None:
 
 
 def _map(corpus: Corpus, names: list[str], where: str | None) -> None:
-    embedding, spec, look, query = _controls(corpus, names)
-    ground = ground_of(corpus, embedding, spec)
-    within = holding(corpus, ground, corpus.found(where))
+    """Everything below the filter. What the reader does on the map draws less: only a fragment within this one."""
+    ground, spec, look, query = _controls(corpus, names)
+    within = holding(corpus, ground, where)
     lit = _lit(corpus, ground, query, where)
     over = overlaid(corpus, ground, look.overlay) if look.overlay else None
     _told(corpus, ground, within, lit, over, where)
-    picture = _picture(corpus, ground, look, within, lit, over)
-    rows = shown_rows(ground.drawn)
     left, right = st.columns([13, 9], gap="small")
-    with left:
-        drawing.draw(
-            packed(ground.drawn, picture, rows), key=CANVAS, heard=map_lasso.heard(CANVAS, ground, rows, picture)
-        )
-        st.fragment(_words)(corpus, ground, rows)
+    with left.container(gap=None):
+        drawing.draw(points_of(ground, f"map-{corpus.path.name}", language()), key=CANVAS)
+        drawing.send(marks(ground.drawn, _marks(ground, look, within, lit, over), ground.rows), key=MARKS)
+        st.fragment(_words)(corpus, ground)
     with right:
-        map_lasso.pane(corpus, ground, within, picture, (lambda: _preview(corpus, embedding)) if spec is None else None)
+        lay_out = (lambda: _preview(corpus, ground.drawn.embedding)) if spec is None else None
+        st.fragment(map_lasso.pane)(corpus, ground, within, lay_out)
     if over is not None and not ground.is_preview:
         table_of_clusters(ground.drawn, within, over & within, look.overlay.partition(":")[2])
 
@@ -113,39 +113,51 @@ def _preview(corpus: Corpus, embedding: str) -> None:
 # -------------------------------------------------------------------- what is chosen above the map
 
 
-def _controls(corpus: Corpus, names: list[str]) -> tuple[str, MapSpec | None, Look, Query]:
-    bar, colour, overlay, options = st.columns([11, 5, 5, 4], vertical_alignment="bottom", gap="small")
-    with bar:
-        query = search_bar.draw(corpus, key="map")
-    settings = options.popover(t("Options"), icon=":material/tune:", width="stretch")
+def _controls(corpus: Corpus, names: list[str]) -> tuple[Ground, MapSpec | None, Look, Query]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        with st.container(width="stretch"):
+            query = search_bar.draw(corpus, key="map")
+        # Where there is no room for all, these go to a line of their own, rather than squeeze the search.
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small", width="content"):
+            colour, overlay = st.container(width=WIDE), st.container(width=WIDE)
+            settings = st.popover(t("Options"), icon=":material/tune:")
     embedding, spec = _layout(corpus, settings, names)
-    columns = [UNCOLOURED, *([CLUSTER] if spec else []), *colour_columns(corpus)]
-    usual = CLUSTER if spec else "source" if "source" in columns else UNCOLOURED
-    _from_link("map_colour", "colour", columns, usual)
-    by = colour.selectbox(
-        t("Colour by"), columns, key="map_colour",
-        format_func=lambda c: {UNCOLOURED: t("nothing"), CLUSTER: t("cluster")}.get(c, c),
-    )  # fmt: skip
+    ground = ground_of(corpus, embedding, spec)
+    with colour:
+        st.fragment(_colour)(corpus, ground, has_clusters=spec is not None)
     laid = ["", *overlays(corpus)]
     _from_link("map_overlay", "over", laid, "")
     over = overlay.selectbox(t("Lay over"), laid, key="map_overlay", format_func=_overlay_name)
+    _keep("map_overlay", "over", over)
     with settings:
         hide = st.toggle(t("Hide what the filter leaves out"), key="map_hide", persist_state="session")
         density = st.toggle(
             t("Mark holes and crowds of what is laid over"), value=True, key="map_density", persist_state="session",
             help=t("Squares with + hold more of it than a random draw would give them, those with − less."),
         )  # fmt: skip
-        ground = ground_of(corpus, embedding, spec)
         st.download_button(
-            t("Points as a table (CSV)"), lambda: table_of_points(corpus, ground, by), f"map-{corpus.path.name}.csv",
-            "text/csv", key="map_points", icon=":material/download:", on_click="ignore",
+            t("Points as a table (CSV)"), lambda: table_of_points(corpus, ground, map_lasso.colour()),
+            f"map-{corpus.path.name}.csv", "text/csv", key="map_points", icon=":material/download:", on_click="ignore",
         )  # fmt: skip
         if spec is not None:
             _lay_out(corpus, embedding)
-    st.session_state[KEPT_LOOK] = {"map_colour": by, "map_overlay": over}
-    for name, value in (("colour", by), ("over", over)):
-        st.query_params[name] = value
-    return embedding, spec, Look(str(by), str(over), bool(density), bool(hide)), query
+    return ground, spec, Look(str(over), bool(density), bool(hide)), query
+
+
+def _colour(corpus: Corpus, ground: Ground, *, has_clusters: bool) -> None:
+    columns = [UNCOLOURED, *([CLUSTER] if has_clusters else []), *colour_columns(corpus)]
+    usual = CLUSTER if has_clusters else "source" if "source" in columns else UNCOLOURED
+    _from_link(map_lasso.COLOUR, "colour", columns, usual)
+    place = st.container(gap=None)
+    by = place.selectbox(
+        t("Colour by"), columns, key=map_lasso.COLOUR,
+        format_func=lambda c: {UNCOLOURED: t("nothing"), CLUSTER: t("cluster")}.get(c, c),
+    )  # fmt: skip
+    _keep(map_lasso.COLOUR, "colour", by)
+    shown = colours_by(corpus, ground, by)
+    name = {UNCOLOURED: "", CLUSTER: t("Cluster")}.get(by, by) if shown.kind != "none" else ""
+    with place:
+        drawing.send(colours(ground.drawn, shown, name, ground.rows), key=COLOURS)
 
 
 def _layout(corpus: Corpus, place: DeltaGenerator, names: list[str]) -> tuple[str, MapSpec | None]:
@@ -167,6 +179,13 @@ def _from_link(key: str, name: str, known: list[str], usual: str) -> None:
         state[key] = st.query_params.get(name, state.get(KEPT_LOOK, {}).get(key, usual))
     if state[key] not in known:
         state[key] = usual
+
+
+def _keep(key: str, name: str, value: str) -> None:
+    """Keep a choice for the next visit, and in the address; a browser is told only where it changes."""
+    st.session_state[KEPT_LOOK] = {**st.session_state.get(KEPT_LOOK, {}), key: value}
+    if st.query_params.get(name) != value:
+        st.query_params[name] = value
 
 
 def table_of_points(corpus: Corpus, ground: Ground, column: str) -> bytes:
@@ -256,44 +275,25 @@ def _told(
     st.caption(" · ".join(told))
 
 
-def _picture(
-    corpus: Corpus,
-    ground: Ground,
-    look: Look,
-    within: np.ndarray,
-    lit: np.ndarray | None,
-    over: np.ndarray | None,
-) -> Picture:
-    marks = within * np.uint8(WITHIN)
-    for found, bit in ((lit, LIT), (over, OVER)):
-        if found is not None:
-            marks = marks | found * np.uint8(bit)
+def _marks(ground: Ground, look: Look, within: np.ndarray, lit: np.ndarray | None, over: np.ndarray | None) -> Marks:
     cells = []
     if over is not None and look.density and within.any():
         cells = crowds(ground.drawn.xy[within], over[within])
-    named = {UNCOLOURED: "", CLUSTER: t("Cluster")}.get(look.colour, look.colour)
-    colours = colours_by(corpus, ground, look.colour)
-    return Picture(
-        colours, marks, named if colours.kind != "none" else "", searching=lit is not None, overlaid=over is not None,
-        filtered=not within.all(), hide=look.hide, cells=cells, grid=CELLS, file=f"map-{corpus.path.name}",
-    )  # fmt: skip
+    return Marks(within, lit, over, look.hide, cells, CELLS)
 
 
 # -------------------------------------------------------------------- what the pointer shows
 
 
-def _words(corpus: Corpus, ground: Ground, rows: np.ndarray | None) -> None:
+def _words(corpus: Corpus, ground: Ground) -> None:
     asked = st.session_state.get(HOVERED)
-    text = ""
-    if asked is not None and asked < (len(ground.drawn.ids) if rows is None else len(rows)):
-        text = first_words(corpus, int(ground.positions[asked if rows is None else rows[asked]]))
-    drawing.tell(asked, text, st.session_state.get(CLEARED, 0), key=WORDS, heard=_asked)
+    row = ground.row(asked)
+    text = "" if row is None else first_words(corpus, int(ground.positions[row]))
+    drawing.hear(["hover"], key=WORDS, heard=_asked, row=asked, text=text)
 
 
 def _asked() -> None:
-    row = st.session_state[WORDS].get("row")
-    if isinstance(row, int) and row >= 0:
-        st.session_state[HOVERED] = row
+    st.session_state[HOVERED] = st.session_state[WORDS].get("hover")
 
 
 def first_words(corpus: Corpus, position: int) -> str:

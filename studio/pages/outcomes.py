@@ -74,6 +74,17 @@ TOLD: dict[str, dict[str, str]] = {
     "keep": {"changed": mark("samples kept"), "unchanged": mark("so already")},
     "clear": {"changed": mark("samples cleared"), "unchanged": mark("so already")},
     "tag": {"changed": mark("samples tagged"), "unchanged": mark("so already")},
+    "edit": {"changed": mark("samples rewritten")},
+    "undo": {"kind": mark("what was taken back"), "changed": mark("samples changed")},
+    "annotate": {
+        "question": mark("question"),
+        "answer": mark("answer"),
+        "who": mark("answered by"),
+        "changed": mark("samples answered"),
+        "unchanged": mark("so already"),
+    },
+    "teach": {"concept": mark("concept"), "answered": mark("answers"), "yes": mark("yes"), "no": mark("no")},
+    "map": {"embedding": mark("embedding"), "samples": mark("samples on the map"), "added": mark("added")},
     "demo": {"samples": mark("samples"), "held_out": mark("held out in all"), "selections": mark("selections")},
 }
 """Verb -> what is told of its report, in order, and what to call it. Folders, hashes and ids are not news."""

@@ -26,7 +26,7 @@ IN_NATS = ("sft", "pretrain")
 """Methods whose training loss is one of tokens."""
 
 SMALL = (
-    (mark("Learning rate"), "learning_rate", "~e"),
+    (mark("Learning rate"), "learning_rate", "~g"),
     (mark("Gradient norm"), "grad_norm", ".3~g"),
     (mark("Tokens per second"), "tokens_per_second", "~s"),
     (mark("Peak memory (GiB)"), "peak_memory_gib", ".2~f"),
@@ -188,11 +188,11 @@ def _training_chart(rows: list[dict[str, Any]], data: RunData, split: bool) -> S
     x, y = _steps(data.steps), _values("loss", title, ".3~f")
     seen = {"mark": {"type": "point", "size": 60, "opacity": 0}, "encoding": {"x": x, "y": y, "tooltip": tooltip}}
     if split:
-        told_apart = channels("source", [row["source"] for row in rows])
+        told_apart = channels("source", sorted({row["source"] for row in rows}), skipped=1)
         line = {"x": x, "y": y, **told_apart, "tooltip": tooltip}
         return {"layer": [{"mark": {"type": "line", "strokeWidth": 1.8}, "encoding": line}, seen]}
     scale = {"domain": [t("smoothed"), t("as logged")], "range": [ACCENT, GREY]}
-    legend = {"orient": "bottom", "symbolType": "stroke"}
+    legend = {"orient": "bottom", "symbolType": "stroke", "symbolOpacity": 1}
 
     def curve(field: str, kind: str, mark: dict[str, Any]) -> Spec:
         colour = {"field": "kind", "type": "nominal", "title": None, "scale": scale, "legend": legend}

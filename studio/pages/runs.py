@@ -53,7 +53,7 @@ def run_folders(corpus: Corpus) -> list[Path]:
 
 def section(corpus: Corpus) -> None:
     """The part of the page that shows runs."""
-    st.subheader(t("Runs"))
+    st.subheader(t("Runs so far"))
     names = [folder.name for folder in run_folders(corpus)]
     if starting(corpus, names):
         st.fragment(_wait_for_folder, run_every=1)(corpus, names)

@@ -106,7 +106,7 @@ def _go_on_measuring(corpus: Corpus, where: str | None) -> None:
     st.button(
         t("Measure {scorer} too", scorer=left), key="score_too", icon=":material/add:",
         disabled=not access.may_edit(), on_click=_measure_too, args=(corpus.path, left, where),
-        help=t("It takes seconds and needs no model."),
+        help=access.refused() or t("It takes seconds and needs no model."),
     )  # fmt: skip
 
 

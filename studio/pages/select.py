@@ -113,7 +113,7 @@ def _pool(state: str, where: str | None, target: str | None, _corpus: Corpus) ->
 
 def _budget(pool: int) -> tuple[str, int]:
     """The budget as the command takes it, and as a number of samples."""
-    unit_cell, number_cell = st.columns([1, 2], vertical_alignment="bottom")
+    unit_cell, number_cell = st.columns([1, 2])
     unit = unit_cell.segmented_control(
         t("Budget in"),
         list(UNITS),

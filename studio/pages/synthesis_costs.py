@@ -253,7 +253,7 @@ def price_form(corpus: Corpus, model: str) -> None:
     cells[3].button(
         t("Set the price"), key=f"{key}-set", on_click=_set_price, args=(corpus, name), width="stretch",
         disabled=not access.may_edit(),
-        help=None if access.may_edit() else t("You may look at this corpus, but not change it."),
+        help=access.refused(),
     )  # fmt: skip
     problem = st.session_state.pop("price-problem", None)
     if problem is not None:

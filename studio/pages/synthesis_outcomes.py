@@ -46,6 +46,8 @@ def accepted(corpus: Corpus, run: str, known: int) -> None:
 
 def rejected(corpus: Corpus, run: str, rules: list[str]) -> None:
     """The rejected outcomes of a run as a table, and the one that is chosen in full."""
+    import polars as pl
+
     rule = st.pills(t("Rule"), rules, key=f"rule-{run}", label_visibility="collapsed") if len(rules) > 1 else None
     rows = corpus.query(
         'SELECT r.id, r.rejected_by AS "rule", r.detail, left(s.instruction, 400) AS seed_sample, '
@@ -63,8 +65,9 @@ def rejected(corpus: Corpus, run: str, rules: list[str]) -> None:
         st.caption(t("Nothing was rejected."))
         return
     st.caption(t("Click a row to read it in full, see its calls, and accept it by hand."))
+    told = rows.drop("id").with_columns(pl.col("detail").map_elements(told_text, return_dtype=pl.String))
     state = st.dataframe(
-        shortened(rows.drop("id")),
+        shortened(told),
         hide_index=True,
         row_height=ROW_PIXELS,
         placeholder="–",
@@ -99,8 +102,7 @@ def _one_rejected(corpus: Corpus, run: str, outcome: str) -> None:
     st.button(
         t("Accept by hand"), key=f"accept-{outcome}", icon=":material/check:", on_click=_accept,
         args=(corpus, run, outcome), disabled=not access.may_edit(),
-        help=t("It becomes a sample with its parents; the History page takes it back.")
-        if access.may_edit() else t("You may look at this corpus, but not change it."),
+        help=access.refused() or t("It becomes a sample with its parents; the History page takes it back."),
     )  # fmt: skip
     calls_of(corpus.path, found.sample.metadata, key=f"rejected-{outcome}")
 

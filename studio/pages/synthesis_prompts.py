@@ -56,7 +56,7 @@ def _editor(folder: Path, name: str) -> None:
     if filled := ", ".join(f"{{{{{gap}}}}}" for gap in gaps(original)):
         told += " " + t("Filled in: {gaps}.", gaps=filled)
     st.caption(forms.plain(f"{told} {t('Another wording makes another run.')}"))
-    viewer = None if access.may_edit() else t("You may look at this corpus, but not change it.")
+    viewer = access.refused()
     with st.container(horizontal=True):
         st.button(
             t("Save the wording"), key=f"{key}-save", icon=":material/save:", on_click=_save,
@@ -91,7 +91,7 @@ def _history(folder: Path, name: str, current: str) -> None:
             differences.show(current, version.text)
             st.button(
                 t("Use this one"), key=f"prompt-{name}-use", on_click=_use, args=(folder, name, version.text),
-                disabled=not access.may_edit(),
+                disabled=not access.may_edit(), help=access.refused(),
             )  # fmt: skip
 
 

@@ -189,7 +189,7 @@ def _ask(corpus: Corpus, classifier: Classifier, lesson: Lesson) -> None:
                 key=f"teach-{name}",
                 icon=f":material/{icon}:",
                 disabled=not access.may_edit(),
-                help=t("Tag it {tag}", tag=forms.plain(tag)),
+                help=access.refused() or t("Tag it {tag}", tag=forms.plain(tag)),
                 on_click=_label,
                 args=(corpus, sample_id, tag),
             )
@@ -201,7 +201,7 @@ def _ask(corpus: Corpus, classifier: Classifier, lesson: Lesson) -> None:
                 key="teach-back",
                 icon=":material/undo:",
                 disabled=not access.may_edit(),
-                help=t("Take the last label, {tag}, away", tag=forms.plain(last[1])),
+                help=access.refused() or t("Take the last label, {tag}, away", tag=forms.plain(last[1])),
                 on_click=_take_back,
                 args=(corpus,),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -27,10 +28,10 @@ CHINESE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """A corpus on which every verb has run once; the training run is written by hand."""
-    folder = tmp_path_factory.mktemp("studio")
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """The folder of a corpus on which every verb but training has run once, to be copied."""
+    folder = tmp_path_factory.mktemp("made")
     for name, rows in (("sums", ROWS), ("tea", CHINESE)):
         (folder / f"{name}.jsonl").write_text("\n".join(json.dumps(r) for r in rows), encoding="utf-8")
     corpus = Corpus.create(folder / "corpus")
@@ -47,6 +48,13 @@ def corpus(tmp_path_factory):
     replies.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
     synthesize(corpus, Distill(), f"replay:{replies}", where="instruction LIKE '%第1种%' OR instruction LIKE '%第2种%'")
     export(corpus, build_mix({"name": "best", "parts": [{"selection": "longest"}, {"selection": "drawn", "rows": 2}]}))
+    return corpus.path
+
+
+@pytest.fixture(scope="module")
+def corpus(made_once, tmp_path_factory):
+    """A corpus on which every verb has run once; the training run is written by hand."""
+    corpus = Corpus(shutil.copytree(made_once, tmp_path_factory.mktemp("studio") / "corpus"))
     write_run(corpus, "first")
     return corpus
 

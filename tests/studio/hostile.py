@@ -93,7 +93,13 @@ def corpus_at(folder: Path) -> Corpus:
     file = folder / "<img src=x onerror=window.__pwned=1>.jsonl"
     lines = [json.dumps(row) for row in rows()] + list(HOSTILE)  # and each as a line that is no JSON
     file.write_text("\n".join(lines).replace("\u0000", ""), encoding="utf-8", errors="replace")
-    ingest(corpus, [file])
+    with corpus.database.held():
+        ingest(corpus, [file])
+        _work_on(corpus)
+    return corpus
+
+
+def _work_on(corpus: Corpus) -> None:
     score(corpus, Length())
     for text in HOSTILE[:12]:
         tag(corpus, text[:100], where="turns > 2", who=text[:80])
@@ -103,4 +109,3 @@ def corpus_at(folder: Path) -> Corpus:
     first = corpus.frame(["id"], where="turns = 2", limit=1)["id"][0]
     sample = corpus.sample(first)
     edit(corpus, first, messages=[*sample.messages[:-1], type(sample.messages[-1])("assistant", HOSTILE[1])])
-    return corpus

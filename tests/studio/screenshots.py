@@ -6,6 +6,7 @@ Each page in both languages, both themes and two widths. Without a corpus the de
 from __future__ import annotations
 
 import contextlib
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,28 +26,43 @@ WIDTHS = (1280, 1920)
 PAGES = [place.address for places in SECTIONS.values() for place in places]
 VERBS = """
 warm-up CORPUS
+synthesize CORPUS evol-instruct --model demo
+score CORPUS length
 score CORPUS ifd
+score CORPUS near-duplicate
 embed CORPUS
 map CORPUS
-synthesize CORPUS evol-instruct --model demo
+snapshot CORPUS before-tidying
+keep CORPUS --where "source = 'maths'"
+drop CORPUS --where "source = 'conversations' AND quality <= 2" --reason "too weak"
+tag CORPUS worth-a-look --where "source = 'instructions_zh'"
+annotate CORPUS helpful yes --answers yes,no --text "Does the response help?" --as ana --where "source = 'maths'"
+annotate CORPUS helpful yes --as ben --where "source = 'maths' AND length < 90"
+annotate CORPUS helpful no --as ben --where "source = 'maths' AND length >= 90"
 export CORPUS best --part k-center --part top-k
-train CORPUS/mixes/best --run first --set max_steps=20
-evaluate CORPUS/runs/first
+mix-search CORPUS/mixes/best --name sizes --runs 4 --set max_steps=2 --set batch_size=4
+train CORPUS/mixes/best --run second --set max_steps=10 --set batch_size=4
+train CORPUS/mixes/best --run first --set max_steps=20 --set batch_size=4
+evaluate CORPUS/runs/first --answers 12 --most-tokens 32
+bad-cases CORPUS/runs/first
 """
-"""What is run on the demo, so that no page is empty."""
+"""What is run on the demo, so that no page is empty; a few minutes."""
 
 
 def lively(folder: Path) -> Path:
     """The demo corpus on which every verb has run."""
     winnow(["demo", str(folder)])
     for line in VERBS.strip().splitlines():
-        winnow([word.replace("CORPUS", str(folder)) for word in line.split()])
+        winnow([word.replace("CORPUS", str(folder)) for word in shlex.split(line)])
     return folder
 
 
 def winnow(argv: list[str]) -> None:
-    """Run a command to its end."""
-    subprocess.run([sys.executable, "-m", "studio.cli", *argv], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    """Run a command to its end; what it printed is only of interest when it fails."""
+    command = [sys.executable, "-m", "studio.cli", *argv]
+    ran = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if ran.returncode:
+        raise SystemExit(f"winnow {shlex.join(argv)}\n{ran.stdout}{ran.stderr}")
 
 
 def drawn(page: Page, address: str, name: str, language: str) -> None:
@@ -57,10 +73,12 @@ def drawn(page: Page, address: str, name: str, language: str) -> None:
 
 
 def settled(page: Page) -> None:
-    """Wait until no script runs and the page has kept its size for half a second."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+    """Wait until no script runs, nothing is still loading and the page has kept its size for half a second."""
     was, same = -1, 0
     while same < 2:
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+        # A chart or a component that has not arrived yet stands there as a grey box.
+        page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)
         page.wait_for_timeout(250)
         now = page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollHeight ?? 0")
         same, was = (same + 1 if now == was else 0), now

@@ -224,7 +224,14 @@ BESIDE_PROMPTS = (
 )
 """Modules where reasons stand among prompts, cards and sources: a translation is taken, but not demanded."""
 MADE_OTHERWISE = (
-    "{0}, {1}, {2}B parameters: {3}",
+    "{0}, {1}, {2} parameters: {3}",
+    "dropped: {0}",
+    "the answer names no final answer; expected: {0}",
+    "low (below {0})",
+    "middle ({0} to {1})",
+    "high ({0} or more)",
+    "no longer dropped: {0}",
+    "left before: {0}",
     "covered: at distance {0} of a chosen sample; none is farther than {1}",
     "answer of {0} characters; the shortest chosen has {1}",
     "{0} reports no cost and no price is known for {1}",

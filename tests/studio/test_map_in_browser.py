@@ -18,6 +18,26 @@ pytestmark = [
 ]
 
 
+COLOURED = """() => {
+  const points = document.querySelector("canvas.points") ||
+    [...document.querySelectorAll("*")].map(e => e.shadowRoot?.querySelector("canvas.points")).find(Boolean)
+  const copy = new OffscreenCanvas(points.width, points.height).getContext("2d")
+  copy.drawImage(points, 0, 0)
+  const { data } = copy.getImageData(0, 0, points.width, points.height)
+  let n = 0
+  for (let i = 0; i < data.length; i += 4) {
+    const rgb = data.slice(i, i + 3)
+    n += data[i + 3] > 60 && Math.max(...rgb) - Math.min(...rgb) > 60
+  }
+  return n
+}"""
+"""Pixels of the map that have a colour rather than a grey."""
+
+
+def coloured(page) -> int:
+    return page.evaluate(COLOURED)
+
+
 def test_samples_drawn_around_are_tagged_and_browse_shows_them(tmp_path):
     from curation.corpus import Corpus
 
@@ -28,12 +48,21 @@ def test_samples_drawn_around_are_tagged_and_browse_shows_them(tmp_path):
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"{address}/map")
         assert painted(page) == 313
+        assert coloured(page) > 1000
+        page.locator(".st-key-map_search input").fill("no sample holds this")
+        page.keyboard.press("Enter")
+        page.get_by_text("0 found").wait_for()
+        page.wait_for_function(f"({COLOURED})() === 0")  # only what was found keeps its colour
+        page.locator(".st-key-map_search input").fill("")
+        page.keyboard.press("Enter")
+        page.wait_for_function(f"({COLOURED})() > 1000")
         drawn_around(page)
         inside = int(re.match(r"\d+", page.get_by_text("samples inside").inner_text())[0])
         assert 0 < inside < 313
         page.get_by_role("button", name="Tag").first.click()
-        page.get_by_label("Tag", exact=True).last.fill("lassoed")
+        page.locator(".st-key-map_tag_said input").fill("lassoed")
         page.keyboard.press("Enter")
+        page.get_by_text("winnow tag", exact=False).first.wait_for()
         page.get_by_role("button", name=f"Tag {inside} samples").click()
         page.get_by_text(f"{inside} samples changed.").wait_for()
         page.goto(f"{address}/browse?where=list_contains(tags, 'lassoed')")

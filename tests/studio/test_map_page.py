@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 import struct
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from curation.corpus import Corpus
+from curation.deciding import tag
 from curation.embedding import embed
 from curation.errors import CorpusError
 from curation.ingestion import ingest
@@ -20,9 +24,10 @@ from curation.scoring import score
 from curation.selection import select
 from curation.selectors import Longest
 from studio import map_payload
-from studio.map_payload import Picture, by_cluster, coloured, packed, shown_rows
+from studio.cli import main
+from studio.map_payload import Marks, by_cluster, coloured, colours, marks, packed, points, shown_rows
 from studio.notebook import show_map
-from studio.pages import map_lasso
+from studio.pages import map_actions, map_lasso
 from studio.pages.map_crowds import shares
 from studio.pages.map_ground import SELECTION, among, ground_of, holding, not_on_map, overlaid, values_of
 from tests.studio.pages import opener, texts
@@ -98,20 +103,88 @@ def test_samples_inside_the_lasso_are_listed_and_one_action_changes_all(open_pag
     app.session_state[map_lasso.DRAWN] = (ground.drawn.number, "lexical", rows, line)
     app.run()
     assert next(h.value for h in app.subheader) == "20 samples inside"
-    next(field for field in app.text_input if field.key == "map_tag_name").set_value("crust").run()
+    app.session_state["map_tag_open"] = True
+    app.run()
+    next(field for field in app.text_input if field.key == "map_tag_said").set_value("crust").run()
+    told = next(code.value for code in app.code if " tag " in code.value)
     next(button for button in app.button if button.key == "map_tag").click().run()
     assert corpus.count("list_contains(tags, 'crust')") == 20
+    main([*shlex.split(told)[1:], "--remove"])
+    assert corpus.count("list_contains(tags, 'crust')") == 0
 
 
-def test_points_hold_place_colour_and_mark_in_six_bytes(ground):
-    marks = np.full(40, 1, np.uint8)
-    told, points = header(packed(ground.drawn, Picture(coloured(pl.Series([1.0] * 39 + [None])), marks, "price")))
-    assert told["n"] == 40
-    assert len(points) == 6 * 40
-    assert points[5 * 40 :] == bytes([1] * 40)
-    assert points[4 * 40 : 5 * 40][-1] == map_payload.NOTHING
-    x = np.frombuffer(points[:80], "<u2") / 65535
-    assert np.allclose(x, ground.drawn.xy[:, 0], atol=1e-4)
+def test_few_samples_stand_in_the_command_and_many_in_a_file(tmp_path):
+    assert map_actions.command("keep", tmp_path, ["a", "b"], "") == ["keep", str(tmp_path), "--id", "a", "--id", "b"]
+    *argv, file = map_actions.command("drop", tmp_path, list("abcde"), "too short")
+    assert argv == ["drop", str(tmp_path), "--reason", "too short", "--ids"]
+    assert Path(file).read_text() == "a\nb\nc\nd\ne\n"
+    assert map_actions.command("choose", tmp_path, ["a"], "")[2:4] == ["--name", "NAME"]
+
+
+def test_of_the_files_of_ids_the_latest_stay(tmp_path):
+    for n in range(map_actions.KEPT + 5):
+        last = map_actions.written(tmp_path / "lassos", [str(n)])
+    assert len(list(last.parent.iterdir())) == map_actions.KEPT
+    assert last.exists()
+
+
+def test_samples_that_a_file_names_become_a_selection(corpus, tmp_path, capsys):
+    ids = corpus.frame(["id"])["id"].to_list()[:7]
+    (tmp_path / "ids.txt").write_text("\n".join(ids) + "\n\n")
+    main(["choose", str(corpus.path), "--ids", str(tmp_path / "ids.txt"), "--name", "pointed-at"])
+    assert corpus.selection("pointed-at").ids == ids
+    with pytest.raises(SystemExit):
+        main(["choose", str(corpus.path), "--name", "nothing"])
+    assert "--ids FILE" in capsys.readouterr().err
+
+
+def test_a_point_is_four_bytes_of_place_one_of_colour_and_a_bit_of_each_mark(ground):
+    told, places = header(points(ground.drawn))
+    assert (told["n"], told["parts"], len(places)) == (40, ["points"], 4 * 40)
+    xy = np.frombuffer(places, "<u2").reshape(40, 2) / 65535
+    assert np.allclose(xy, ground.drawn.xy, atol=1e-4)
+    told, own = header(colours(ground.drawn, coloured(pl.Series([1.0] * 39 + [None])), "price"))
+    assert (told["colour_by"], len(own), own[-1]) == ("price", 40, map_payload.NOTHING)
+    even = np.arange(40) % 2 == 0
+    told, bits = header(marks(ground.drawn, Marks(even, over=~even)))
+    assert (told["planes"], len(bits)) == (["within", "over"], 2 * 5)
+    assert np.unpackbits(np.frombuffer(bits[:5], np.uint8), bitorder="little").astype(bool).tolist() == even.tolist()
+
+
+def test_parts_of_one_map_name_it_and_those_of_another_do_not(ground, corpus):
+    parts = (
+        points(ground.drawn),
+        colours(ground.drawn, coloured(None), ""),
+        marks(ground.drawn, Marks(np.ones(40, bool))),
+    )
+    assert len({header(part)[0]["map"] for part in parts}) == 1
+    assert [len(header(part)[1]) for part in parts] == [160, 0, 0]  # nothing is sent where all are alike
+    other = dataclasses.replace(ground.drawn, xy=1 - ground.drawn.xy)
+    assert header(points(other))[0]["map"] != header(parts[0])[0]["map"]
+
+
+def test_in_one_piece_the_three_parts_follow_one_another(ground):
+    by = coloured(pl.Series(range(40)))
+    told, arrays = header(packed(ground.drawn, by, "n", Marks(np.arange(40) < 8), words={"hint": "look"}))
+    assert told["parts"] == ["points", "colours", "marks"]
+    assert told["words"]["hint"] == "look"
+    assert arrays[160:200] == by.index.tobytes()
+    assert arrays[200:] == b"\xff\0\0\0\0"
+
+
+def test_what_the_page_asks_is_kept_until_something_is_written(corpus, ground):
+    corpus.database.hold()
+    try:
+        first = holding(corpus, ground, "list_contains(tags, 'kept')")
+        assert holding(corpus, ground, "list_contains(tags, 'kept')") is first
+        tag(corpus, "kept", ids=ground.drawn.ids[:4])
+        assert holding(corpus, ground, "list_contains(tags, 'kept')").sum() == 4
+    finally:
+        corpus.database.release()
+
+
+def test_a_row_that_a_browser_makes_up_is_none(ground):
+    assert [ground.row(sent) for sent in (0, 39, 40, -1, "1", None)] == [0, 39, None, None, None, None]
 
 
 def test_eight_frequent_values_have_a_colour_and_the_others_share_one():
@@ -158,11 +231,11 @@ def test_conditions_samples_and_selections_become_marks_of_the_points(corpus, gr
     assert not_on_map(corpus, ground) == 0
 
 
-def test_hidden_colours_are_not_chosen_by_a_lasso(ground, corpus):
-    picture = Picture(coloured(values_of(corpus, ground, "source")), np.ones(40, np.uint8), "source")
+def test_hidden_colours_are_not_chosen_by_a_lasso(ground, corpus, monkeypatch):
     everything = {"polygon": [[-1, -1], [2, -1], [2, 2], [-1, 2]], "hidden": []}
-    assert len(map_lasso.chosen_rows(ground, picture, everything)) == 40
-    assert len(map_lasso.chosen_rows(ground, picture, {**everything, "hidden": [0, "x", 999]})) == 20
+    monkeypatch.setattr(map_lasso, "colour", lambda: "source")
+    assert len(map_lasso.chosen_rows(corpus, ground, everything)) == 40
+    assert len(map_lasso.chosen_rows(corpus, ground, {**everything, "hidden": [0, "x", 999]})) == 20
 
 
 def test_shares_of_clusters_are_those_counted_by_hand(ground):
@@ -189,8 +262,6 @@ def test_a_notebook_map_is_one_piece_of_html_that_runs_nothing_of_the_data(corpu
 
 
 def test_the_command_lays_out_a_map_and_tells_its_clusters(corpus, capsys):
-    from studio.cli import main
-
     main(["map", str(corpus.path), "--method", "pca", "--clusters", "3", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert sum(told["clusters"].values()) == 40

@@ -17,6 +17,7 @@ from curation.errors import CorpusError
 from curation.ingestion import ingest
 from curation.storage.database import Answers, Owner, owner_of
 from tests.curation.samples import corpus_of, pair
+from tests.studio.pages import opener
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,6 +93,26 @@ def test_when_the_owner_is_killed_the_command_goes_on_by_itself(corpus: Corpus, 
 def test_a_second_studio_on_the_same_corpus_is_refused(corpus: Corpus, studio) -> None:
     with pytest.raises(CorpusError, match="open in another studio"):
         corpus.database.hold()
+
+
+@pytest.mark.parametrize("name", ["overview", "browse", "jobs"])
+def test_a_page_of_a_corpus_that_another_studio_has_open_says_so_and_offers_another(
+    corpus: Corpus, studio, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    app = opener(monkeypatch, corpus.path)(name)
+    assert not app.exception
+    assert "is open in another studio" in app.error[0].value
+    assert app.text_input[0].label == "Corpus folder"
+
+
+def test_a_page_of_a_corpus_whose_file_can_not_be_opened_says_so(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (corpus.path / "corpus.duckdb").unlink()
+    (corpus.path / "corpus.duckdb").mkdir()
+    app = opener(monkeypatch, corpus.path)("browse")
+    assert not app.exception
+    assert app.error[0].value
 
 
 def test_nobody_without_the_token_is_answered(corpus: Corpus, studio) -> None:

@@ -203,3 +203,13 @@ def test_an_evaluation_of_an_earlier_version_opens(open_page, judged):
     app = open_page("evaluate")
     assert not app.exception
     assert "Better than random" in app.success[0].value
+
+
+def test_what_was_judged_stays_chosen_so_that_its_box_tells_the_end(open_page, corpus):
+    folder = write_run(corpus, "waiting")
+    app = open_page("evaluate")
+    before = command(app, "evaluate")
+    assert str(folder) in before
+    (folder / "evaluation.json").write_text(json.dumps({**asdict(JUDGED), "run": "waiting"}))
+    assert command(app.run(), "evaluate") == before
+    shutil.rmtree(folder)

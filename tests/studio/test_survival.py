@@ -49,6 +49,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"instruction": f"Question {n}?", "output": f"Answer {n}."} for n in range(200)]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "slow.py").write_text(SLOW)
+    (folder / "slower.py").write_text(SLOW.replace("slow", "slower").replace("Slow(", "Slower(").replace("0.4", "3.0"))
     ingest(Corpus.create(folder / "corpus"), [folder / "rows.jsonl"])
     return folder / "corpus"
 
@@ -57,6 +58,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser() -> Iterator[Browser]:
     with launched() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def address(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with studio(corpus, tmp_path_factory.mktemp("log") / "studio.log") as url:
+        yield url
 
 
 def opened(browser: Browser, address: str, name: str) -> Page:
@@ -97,23 +104,62 @@ def test_a_job_survives_its_tab_and_the_server_and_the_next_server_shows_its_end
     assert Corpus(corpus).count("slow = 1") == 200
 
 
-def test_two_browsers_see_each_others_edits_and_never_an_error(corpus: Path, browser: Browser, tmp_path: Path) -> None:
+def test_two_browsers_see_each_others_edits_and_never_an_error(address: str, corpus: Path, browser: Browser) -> None:
     from curation.deciding import drop
 
-    with studio(corpus, tmp_path / "studio.log") as address:
-        one, two = opened(browser, address, "history"), opened(browser, address, "history")
-        for number in range(1, 3):
-            drop(Corpus(corpus), where=f"instruction = 'Question {number}?'", reason=f"because {number}")
-            for page in (one, two):
-                page.reload()
-                page.get_by_text(f"Undo no. {number}", exact=False).first.wait_for(timeout=30_000)
-        one.locator(".st-key-history_undo button").click()
-        one.get_by_text("Undo no. 3", exact=False).first.wait_for(timeout=30_000)
-        two.locator(".st-key-history_undo button").click()  # the same one, taken back already
-        two.wait_for_timeout(1000)
-        two.reload()
-        two.get_by_text("Undo no. 3", exact=False).first.wait_for(timeout=30_000)
-        assert Corpus(corpus).count("decision = 'drop'") == 1
+    one, two = opened(browser, address, "history"), opened(browser, address, "history")
+    for number in range(1, 3):
+        drop(Corpus(corpus), where=f"instruction = 'Question {number}?'", reason=f"because {number}")
         for page in (one, two):
-            assert page.get_by_test_id("stException").count() == 0
-            page.context.close()
+            page.reload()
+            page.get_by_text(f"Undo no. {number}", exact=False).first.wait_for(timeout=30_000)
+    one.locator(".st-key-history_undo button").click()
+    one.get_by_text("Undo no. 3", exact=False).first.wait_for(timeout=30_000)
+    two.locator(".st-key-history_undo button").click()  # the same one, taken back already
+    two.wait_for_timeout(1000)
+    two.reload()
+    two.get_by_text("Undo no. 3", exact=False).first.wait_for(timeout=30_000)
+    assert Corpus(corpus).count("decision = 'drop'") == 1
+    for page in (one, two):
+        assert page.get_by_test_id("stException").count() == 0
+        page.context.close()
+
+
+def calm(*pages: Page) -> None:
+    """No page fell over, and each is drawn to its end."""
+    for page in pages:
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=60_000)
+        assert page.get_by_test_id("stException").count() == 0
+        assert page.get_by_text("could not be drawn", exact=False).count() == 0
+
+
+def test_a_job_that_one_browser_stops_is_told_in_the_other_and_may_be_stopped_once_more(
+    address: str, corpus: Path, browser: Browser
+) -> None:
+    job = jobs.start(corpus, ["score", str(corpus), str(corpus.parent / "slower.py")])
+    one, two = opened(browser, address, "jobs"), opened(browser, address, "jobs")
+    one.locator(f".st-key-cancel-{job.id} button").first.click(timeout=30_000)
+    for page in (one, two):  # the other one is told without a click
+        page.get_by_text("Cancelled. What was stored stays", exact=False).first.wait_for(timeout=30_000)
+        calm(page)
+        page.context.close()
+    jobs.cancel(job)  # as a page would that was drawn before
+    assert jobs.job(corpus, job.id).state == "cancelled"
+
+
+def test_two_browsers_that_rewrite_one_sample_keep_the_first_text_and_tell_the_second(
+    address: str, corpus: Path, browser: Browser
+) -> None:
+    sample = Corpus(corpus).frame(["id"], where="instruction = 'Question 50?'")["id"][0]
+    one, two = (opened(browser, address, f"browse?sample={sample}") for _ in "12")
+    for page, text in ((one, "The first text."), (two, "The second text.")):
+        page.locator(".st-key-deciding-edit button").first.click()
+        page.locator(f".st-key-answer-{sample} textarea").fill(text)
+    for page in (one, two):
+        page.locator(f".st-key-save-{sample} button").click()
+        calm(page)
+    two.get_by_text("is an earlier version", exact=False).first.wait_for(timeout=30_000)
+    one.get_by_text("The first text.").first.wait_for(timeout=30_000)
+    assert Corpus(corpus).count("response = 'The first text.'") == 1
+    assert Corpus(corpus).count("response = 'The second text.'") == 0
+    calm(one, two)

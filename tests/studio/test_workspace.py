@@ -262,6 +262,11 @@ def test_a_full_disk_is_said_before_it_is_full(
     assert uploaded(client, place / "corpus", "a.jsonl").json() == {"refused": "disk"}
 
 
+def test_a_folder_that_can_not_be_written_to_is_said(client: TestClient, place: Path) -> None:
+    (place / "corpus" / "uploads").write_text("a file where the folder should be")
+    assert uploaded(client, place / "corpus", "a.jsonl").json() == {"refused": "disk"}
+
+
 def test_nobody_uploads_without_a_ticket_or_as_a_viewer(
     client: TestClient, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

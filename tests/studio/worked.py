@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from curation.corpus import Corpus
@@ -19,6 +23,15 @@ from tests.studio.pages import write_run
 
 def worked(folder: Path) -> Corpus:
     """The corpus in `folder`/corpus; its samples are Chinese, so that English words in a row are the studio's own."""
+    corpus = Corpus(shutil.copytree(_made_once(), folder / "corpus"))
+    write_run(corpus, "first")
+    return corpus
+
+
+@cache
+def _made_once() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="winnow-worked-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     rows = [{"instruction": f"介绍第{n}种茶。", "output": "这是一种香气很好的茶。" * (n + 1)} for n in range(24)]
     (folder / "tea.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     corpus = Corpus.create(folder / "corpus")
@@ -35,5 +48,4 @@ def worked(folder: Path) -> Corpus:
     replies.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
     synthesize(corpus, Distill(), f"replay:{replies}", where="instruction IN ('介绍第1种茶。', '介绍第2种茶。')")
     export(corpus, build_mix({"name": "best", "parts": [{"selection": "longest"}, {"selection": "drawn", "rows": 2}]}))
-    write_run(corpus, "first")
-    return corpus
+    return corpus.path

@@ -14,8 +14,9 @@ from curation.deciding import drop
 from curation.embedding import embed
 from curation.errors import CorpusError
 from curation.ingestion import ingest
+from curation.mapping import titles as naming
 from curation.mapping.maps import MapSpec, make_map, maps_of, preview, stored_map
-from curation.mapping.titles import Title, by_model, by_words
+from curation.mapping.titles import Title, by_model, by_words, drawn
 from tests.synthesis.loopback import Loopback
 
 BREAD = [f"How long does sourdough bread bake in oven number {n}?" for n in range(30)]
@@ -108,6 +109,23 @@ def test_weights_of_words_are_those_of_the_paper():
     titles = by_words(texts, np.array([0, 0, 1]), 2)
     assert titles[0].words[0] == "tea"
     assert titles[1].words[0] == "jug"  # "cup" is in both, so it weighs less
+
+
+def test_of_a_large_cluster_a_draw_of_texts_is_read_and_of_a_small_one_all(monkeypatch):
+    monkeypatch.setattr(naming, "TEXTS", 40)
+    monkeypatch.setattr(naming, "FEWEST_TEXTS", 5)
+    labels = np.array([0] * 1000 + [1] * 3)
+    rows = drawn(labels, 2, seed=0)
+    assert np.bincount(labels[rows]).tolist() == [20, 3]
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert drawn(labels, 2, seed=0).tolist() == rows.tolist()
+
+
+def test_a_text_that_was_drawn_stands_for_those_that_were_not():
+    texts = pl.Series(["bread oven", "tea cup", "tea pot"])
+    counts = naming._occurring(texts, np.array([0, 1, 1]), np.array([500.0, 1.0]))
+    assert dict(counts.select("word", "n").iter_rows())["bread"] == 500
+    assert by_words(texts, np.array([0, 1, 1]), 2, np.array([500, 2]))[0].words == ("bread", "oven")
 
 
 def test_a_chinese_title_has_no_part_of_another_word_and_no_joining_characters():
