@@ -4,7 +4,7 @@
     jobs/ID/events.jsonl   progress, one object per line
     jobs/ID/log.txt        what it printed
     jobs/ID/report.json    what it returned, long lists as their length; or error.json: message and fix
-    jobs/ID/exit_code      written last
+    jobs/ID/exit_code      written last, with the time
 
 A command typed in a terminal has such a folder too. The same command is the same job: starting it again resumes it.
 """
@@ -192,7 +192,7 @@ class Recorder:
                 _write_json(self.folder / "report.json", {name: _counted(value) for name, value in report.items()})
             if error is not None:
                 _write_json(self.folder / "error.json", {"message": error.message, "fix": error.fix})
-            (self.folder / "exit_code").write_text(str(code))
+            (self.folder / "exit_code").write_text(f"{code} {time.time()}")
 
 
 def jobs(corpus: Path) -> list[Job]:
@@ -261,14 +261,8 @@ def _job(folder: Path) -> Job | None:
     last = _last_event(folder / "events.jsonl")
     error = _read_json(folder / "error.json") or {}
     state = _state(folder, stored)
-    ended = folder / "exit_code"
-    until = (
-        ended.stat().st_mtime
-        if ended.exists()
-        else time.time()
-        if state == "running"
-        else last.get("at", stored["started"])
-    )
+    ended = _ended(folder)
+    until = ended or (time.time() if state == "running" else last.get("at", stored["started"]))
     return Job(
         id=folder.name,
         folder=folder,
@@ -285,10 +279,20 @@ def _job(folder: Path) -> Job | None:
     )
 
 
+def _ended(folder: Path) -> float | None:
+    """When a job said how it ended; of one that an earlier version ran, when the file was written."""
+    file = folder / "exit_code"
+    try:
+        said = file.read_text().split()
+        return float(said[1]) if len(said) > 1 else file.stat().st_mtime  # a copied file has another time
+    except (OSError, ValueError):
+        return None
+
+
 def _state(folder: Path, stored: dict[str, Any]) -> str:
     try:
-        code = int((folder / "exit_code").read_text())
-    except (OSError, ValueError):
+        code = int((folder / "exit_code").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
         if _runs(stored):
             return "running"
         return "cancelled" if (folder / "cancelled").exists() else "died"
