@@ -46,12 +46,17 @@ def launched() -> Iterator[Browser]:
         browser.close()
 
 
-@contextmanager
-def studio(corpus: Path, log: Path, *options: str, **environment: str) -> Iterator[str]:
-    """The studio on a corpus, as `winnow studio` starts it, with files of the whole machine in reach; its address."""
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def studio(corpus: Path, log: Path, *options: str, port: int | None = None, **environment: str) -> Iterator[str]:
+    """The studio on a corpus, as `winnow studio` starts it, with files of the whole machine in reach; its address."""
+    port = port or free_port()
     options = options or ("--workspace", "/")
     words = ["studio", str(corpus), "--port", str(port), "--headless", *options]
     command = [sys.executable, "-m", "studio.cli", *words]
