@@ -68,7 +68,11 @@ def _answered(client: ClientConnection, message: bytes) -> Answered:
 def _is_done(answer: str | bytes) -> bool:
     from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-    return isinstance(answer, bytes) and ForwardMsg.FromString(answer).WhichOneof("type") == "script_finished"
+    if not isinstance(answer, bytes):
+        return False
+    said = ForwardMsg.FromString(answer)
+    # What ends early to begin anew is not over yet.
+    return said.WhichOneof("type") == "script_finished" and said.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN
 
 
 def tell(found: dict[str, list[Answered]]) -> None:

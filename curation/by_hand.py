@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from curation.corpus import Corpus
+from curation.deciding import targets_of
 from curation.errors import CorpusError
 from curation.names import checked_name
 from curation.selection import SelectReport, never_candidates
@@ -28,10 +29,16 @@ def select_by_hand(
         how: what was done to choose them; kept with the selection.
 
     Raises:
-        CorpusError: none of the samples may be selected, or the name can't be one.
+        CorpusError: there are no ids, one is of no current sample, none of the samples may be selected, or the name
+            can't be one.
     """
     checked_name("selection", name)
-    asked = pl.DataFrame({"id": list(dict.fromkeys(ids))}, schema={"id": pl.String}).with_row_index("place")
+    if not ids:
+        raise CorpusError(
+            "No sample was named.", fix="name them: --id ID, or a file with an id in each line: --ids FILE"
+        )
+    _, frames = targets_of(corpus, None, ids)
+    asked = frames["asked_frame"].with_row_index("place")
     found = corpus.run(
         "SELECT id, decision, decision_reason FROM everything JOIN asked_frame USING (id) ORDER BY place",
         frames={"asked_frame": asked},

@@ -116,6 +116,7 @@ def titles() -> dict[str, str]:
 def run() -> None:
     """Draw the page that the address names; what fails is told in its place."""
     import streamlit as st
+    from streamlit.errors import FragmentHandledException
 
     from studio import filtering, forms, mishaps, running
     from studio.components import log_out, page_language
@@ -146,6 +147,8 @@ def run() -> None:
         st.warning(warned, icon=":material/lock_open:")
     try:
         chosen.run()
+    except FragmentHandledException:  # it was told where the fragment stands
+        raise
     except Exception as error:  # what ends a run on purpose is no Exception to Streamlit
         mishaps.show(error)
 

@@ -4,7 +4,8 @@
     jobs/ID/events.jsonl   progress, one object per line
     jobs/ID/log.txt        what it printed
     jobs/ID/report.json    what it returned, long lists as their length; or error.json: message and fix
-    jobs/ID/exit_code      written last, with the time
+    jobs/ID/ended          when it ended, by the clock
+    jobs/ID/exit_code      written last
 
 A command typed in a terminal has such a folder too. The same command is the same job: starting it again resumes it.
 """
@@ -142,7 +143,7 @@ def claim(folder: Path, argv: Sequence[str]) -> None:
             f"This command runs already, as process {old['pid']}.",
             fix=f"wait for it, or stop it: winnow jobs {folder.parent.parent} --cancel {folder.name}",
         )
-    for name in ("exit_code", "report.json", "error.json", "cancelled", "events.jsonl"):
+    for name in ("exit_code", "ended", "report.json", "error.json", "cancelled", "events.jsonl"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -192,7 +193,8 @@ class Recorder:
                 _write_json(self.folder / "report.json", {name: _counted(value) for name, value in report.items()})
             if error is not None:
                 _write_json(self.folder / "error.json", {"message": error.message, "fix": error.fix})
-            (self.folder / "exit_code").write_text(f"{code} {time.time()}")
+            (self.folder / "ended").write_text(str(time.time()))
+            (self.folder / "exit_code").write_text(str(code))
 
 
 def jobs(corpus: Path) -> list[Job]:
@@ -281,18 +283,17 @@ def _job(folder: Path) -> Job | None:
 
 def _ended(folder: Path) -> float | None:
     """When a job said how it ended; of one that an earlier version ran, when the file was written."""
-    file = folder / "exit_code"
-    try:
-        said = file.read_text().split()
-        return float(said[1]) if len(said) > 1 else file.stat().st_mtime  # a copied file has another time
-    except (OSError, ValueError):
-        return None
+    with contextlib.suppress(OSError, ValueError):
+        return float((folder / "ended").read_text())
+    with contextlib.suppress(OSError):
+        return (folder / "exit_code").stat().st_mtime  # in a copied corpus that is another time
+    return None
 
 
 def _state(folder: Path, stored: dict[str, Any]) -> str:
     try:
-        code = int((folder / "exit_code").read_text().split()[0])
-    except (OSError, ValueError, IndexError):
+        code = int((folder / "exit_code").read_text())
+    except (OSError, ValueError):
         if _runs(stored):
             return "running"
         return "cancelled" if (folder / "cancelled").exists() else "died"

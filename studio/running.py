@@ -31,6 +31,8 @@ AFTER: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """Verb -> the pages that go on from what it made, the likeliest first, and what to call the way there."""
 
+STARTED = "job_started"
+"""Where the session keeps that a job was started, until the sidebar is drawn."""
 POLLED = 2.0
 """Seconds between two looks at what runs, in the sidebar."""
 
@@ -100,6 +102,7 @@ def start(folder: Path, argv: list[str], key: str) -> None:
     try:
         access.require_editor()
         st.session_state[f"{key}-job"] = jobs.start(folder, argv).id
+        st.session_state[STARTED] = True
     except WinnowError as error:
         st.session_state[f"{key}-problem"] = error
 
@@ -215,8 +218,14 @@ def live(folder: Path) -> list[jobs.Job]:
     return sorted((job for job in found if job.state == "running"), key=lambda job: -job.started)
 
 
+def was_started() -> bool:
+    """Whether a job was started since this was asked: what is a part of a page has the whole drawn then, once."""
+    return bool(st.session_state.pop(STARTED, False))
+
+
 def in_sidebar(folder: Path) -> None:
     """What runs now, on every page: looked at again every two seconds while something does."""
+    st.session_state.pop(STARTED, None)
     running = [job.id for job in live(folder)]
     st.fragment(_sidebar, run_every=POLLED if running else None, key="sidebar-jobs")(folder, running)
 

@@ -9,14 +9,14 @@ from typing import Any, TextIO
 
 import click
 
-from curation.errors import OperatorError
+from curation.errors import CorpusError, OperatorError
 from studio.commands.performing import CORPUS, JSON, SETTINGS, WHERE, facts, pairs, perform
 
 IDS = click.option("--id", "ids", multiple=True, metavar="ID", help="Or this sample; may be given several times")
 IDS_FILE = click.option(
     "--ids",
     "listed",
-    type=click.File(encoding="utf-8"),
+    type=click.File(encoding="utf-8-sig"),  # some editors begin a file with a mark that is no id
     metavar="FILE",
     help="Or those of this file, an id in each line; - is standard input",
 )
@@ -24,10 +24,20 @@ CHANGED = ("action", "changed", "unchanged")
 
 
 def pointed_at(ids: tuple[str, ...], listed: TextIO | None) -> list[str] | None:
-    """The ids that were given one by one or in a file; null where neither was."""
+    """The ids that were given one by one or in a file; null where neither was.
+
+    Raises:
+        CorpusError: the file holds none, or is not UTF-8.
+    """
     if listed is None:
         return list(ids) or None
-    return [*ids, *filter(None, map(str.strip, listed))]
+    try:
+        found = [*filter(None, map(str.strip, listed))]
+    except UnicodeDecodeError:
+        raise CorpusError(f"The ids in {listed.name} are not UTF-8 text.", fix="save the file as UTF-8") from None
+    if not found:
+        raise CorpusError(f"No id stands in {listed.name}.", fix="write an id in each line")
+    return [*ids, *found]
 
 
 def _decided(corpus: Path, as_json: bool, work: Callable[[Any], Any]) -> None:

@@ -7,7 +7,6 @@ from typing import Any, TextIO
 
 import click
 
-from curation.errors import CorpusError
 from studio.commands.deciding import IDS, IDS_FILE, pointed_at
 from studio.commands.performing import CORPUS, JSON, WHERE, perform
 from studio.commands.printing import print_facts
@@ -68,16 +67,11 @@ def choose(corpus: Path, ids: tuple[str, ...], listed: TextIO | None, name: str,
     from curation.by_hand import select_by_hand
     from curation.corpus import Corpus
 
-    asked = pointed_at(ids, listed)
-    if asked is None:
-        raise CorpusError(
-            "No sample was named.", fix="name them: --id ID, or a file with an id in each line: --ids FILE"
-        )
     opened = Corpus(corpus)
     perform(
         opened.path,
         as_json,
-        lambda progress: select_by_hand(opened, asked, name=name),
+        lambda progress: select_by_hand(opened, pointed_at(ids, listed) or [], name=name),
         lambda report: print_facts(
             f"selection {report.name}", {"chosen": len(report.ids), "left": len(report.rejected)}
         ),

@@ -121,9 +121,11 @@ class Drawing {
       Object.assign(this, { line: null, known: new Map() })
       this.middle()
     }
-    if (header.colour_by !== undefined && header.colour_by !== this.coloured) {
+    // A number of the legend that means another value now hides nothing.
+    const coloured = header.legend && JSON.stringify([header.colour_by, header.legend.entries.map(e => e.slice(0, 2))])
+    if (coloured !== undefined && coloured !== this.coloured) {
       this.hidden.clear()
-      this.coloured = header.colour_by
+      this.coloured = coloured
     }
     if (whole) {
       this.words_()
@@ -234,7 +236,7 @@ class Drawing {
     gl.uniform1f(this.at("strength"), n > 200000 ? .45 : n > 20000 ? .6 : .85)
     gl.uniform4f(this.at("modes"), +has("lit"), +has("over"), +this.data.hide, 0)
     gl.uniform4f(this.at("grey"), ...this.grey.map(c => c / 255), n > 20000 ? .16 : .28)
-        for (const pass of this.data.planes.length ? [0, 1] : [1]) {
+    for (const pass of this.data.planes.length ? [0, 1] : [1]) {
       gl.uniform1f(this.at("pass"), pass)
       gl.drawArrays(gl.POINTS, 0, n)
     }

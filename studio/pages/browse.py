@@ -13,7 +13,7 @@ from curation.errors import WinnowError
 from curation.searching import Found, Query, both, search
 from curation.searching import search_condition as search_condition
 from curation.storage.sql import quoted
-from studio import forms
+from studio import forms, running
 from studio.languages import mark, t
 from studio.pages import browsing, cards, deciding, deciding_many, places, reading, rejected_rows, search_bar
 from studio.pages.browsing import Shown, keep_link, one_of, take_link, view_key, whole_number
@@ -137,10 +137,11 @@ def rows_of(corpus: Corpus, scores: list[str], ids: Sequence[str]) -> pl.DataFra
 
     asked = pl.DataFrame({"id": ids}, schema={"id": pl.String})
     shown = list(dict.fromkeys(["id", "source", "turns", "tags", "decision", *scores]))
-    measured = list(reading.score_places(corpus))  # all of them at once, for one who reads the page row by row
+    # All scores at once, for one who reads the page row by row.
+    measured, kept = reading.stored_scores(corpus), reading.kept_scores(corpus)
     names = ", ".join(map(quoted, dict.fromkeys([*shown, *measured])))
     rows = places.read(corpus, f"SELECT {names} FROM everything {places.JOIN}", ids)
-    reading.keep_scores(corpus, rows.select("id", *measured))
+    kept.update(reading.by_id(rows.select("id", *measured)))
     rows = rows.select(shown)
     found = asked.join(rows, on="id", how="inner", maintain_order="left")
     texts = _texts(corpus, tuple(found["id"]))
@@ -158,7 +159,7 @@ def _texts(corpus: Corpus, ids: tuple[str, ...]) -> pl.DataFrame:
 
 
 def _samples(corpus: Corpus, where: str | None, way: str, drawn: tuple[str | None, int | None]) -> None:
-    if _state(corpus, st.session_state.get("kept_where")) != drawn:
+    if _state(corpus, st.session_state.get("kept_where")) != drawn or running.was_started():
         st.rerun()
     asked = _controls(corpus)
     try:

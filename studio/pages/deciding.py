@@ -26,6 +26,8 @@ REASONS = (
     mark("wrong answer"), mark("low quality"), mark("off topic"), mark("unsafe"), mark("repeats another sample"),
 )  # fmt: skip
 """Offered when a sample is dropped; any other can be typed."""
+KEPT: dict[str, Any] = {"persist_state": "session"}
+"""Of inputs in a popover: what was typed is there again when it is opened again, as what is closed is not drawn."""
 EDITING = "deciding-edit-open"
 """Key of the popover in which a sample is rewritten."""
 REASON = "deciding_reason"
@@ -205,9 +207,9 @@ def _editor(corpus: Corpus, sample: Sample) -> None:
         st.caption(t("Texts of more than {n:,} characters can't be edited in the browser.", n=EDITABLE))
         return
     if len(questions) == 1:
-        st.text_area(t("Instruction"), questions[0].content, key=f"asked-{sample.id}", height=120, width=560)
-    st.text_area(t("Response"), sample.response, key=f"answer-{sample.id}", height=240, width=560)
-    st.text_input(t("Why"), key=f"note-{sample.id}", placeholder=t("optional"))
+        st.text_area(t("Instruction"), questions[0].content, key=f"asked-{sample.id}", height=120, width=560, **KEPT)
+    st.text_area(t("Response"), sample.response, key=f"answer-{sample.id}", height=240, width=560, **KEPT)
+    st.text_input(t("Why"), key=f"note-{sample.id}", placeholder=t("optional"), **KEPT)
     st.caption(t("The new text becomes the current version; this one stays on record."))
     st.button(
         t("Save as a new version"), key=f"save-{sample.id}", type="primary", on_click=_edit, args=(corpus, sample),

@@ -22,6 +22,7 @@ from studio.pages.map_ground import (
     CLUSTER,
     SELECTION,
     UNCOLOURED,
+    DrawnWith,
     Ground,
     among,
     colour_columns,
@@ -79,11 +80,13 @@ def page() -> None:
         forms.empty_state(t("The map appears here"), told, ["embed", str(corpus.path)])
     else:
         where = forms.working_set(corpus)
-        st.fragment(_map)(corpus, names, where)
+        st.fragment(_map)(corpus, names, DrawnWith.now(corpus, where))
 
 
-def _map(corpus: Corpus, names: list[str], where: str | None) -> None:
+def _map(corpus: Corpus, names: list[str], drawn: DrawnWith) -> None:
     """Everything below the filter. What the reader does on the map draws less: only a fragment within this one."""
+    map_lasso.up_to_date(corpus, drawn)
+    where = drawn.where
     ground, spec, look, query = _controls(corpus, names)
     within = holding(corpus, ground, where)
     lit = _lit(corpus, ground, query, where)
@@ -96,9 +99,10 @@ def _map(corpus: Corpus, names: list[str], where: str | None) -> None:
         st.fragment(_words)(corpus, ground)
     with right:
         lay_out = (lambda: _preview(corpus, ground.drawn.embedding)) if spec is None else None
-        st.fragment(map_lasso.pane)(corpus, ground, within, lay_out)
+        st.fragment(map_lasso.pane)(corpus, ground, within, drawn, lay_out)
     if over is not None and not ground.is_preview:
         table_of_clusters(ground.drawn, within, over & within, look.overlay.partition(":")[2])
+    drawn.whole = True
 
 
 def _preview(corpus: Corpus, embedding: str) -> None:
@@ -156,6 +160,7 @@ def _colour(corpus: Corpus, ground: Ground, *, has_clusters: bool) -> None:
     _keep(map_lasso.COLOUR, "colour", by)
     shown = colours_by(corpus, ground, by)
     name = {UNCOLOURED: "", CLUSTER: t("Cluster")}.get(by, by) if shown.kind != "none" else ""
+    map_lasso.keep_colours(ground, shown)
     with place:
         drawing.send(colours(ground.drawn, shown, name, ground.rows), key=COLOURS)
 

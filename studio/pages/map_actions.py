@@ -1,4 +1,7 @@
-"""What can be done with the samples inside a lasso: keep, drop, tag, save as a selection; each with its command."""
+"""What can be done with the samples inside a lasso: keep, drop, tag, save as a selection; each with its command.
+
+The command does what the button does, but for one thing: what the button saves keeps the line and the layout too.
+"""
 
 from __future__ import annotations
 
@@ -60,18 +63,18 @@ def draw(corpus: Corpus, positions: np.ndarray, polygon: list[list[float]], grou
             t("Open in Browse"), key="map_browse", icon=":material/table_rows:", on_click=_do, disabled=bool(may_not),
             help=may_not, args=("browse", corpus, positions, polygon, ground),
         )  # fmt: skip
-    if st.session_state.pop(GO, False):
-        _go_to_browse()
 
 
 def _asked(
     verb: str, corpus: Corpus, positions: np.ndarray, polygon: list[list[float]], ground: Ground, may_not: str | None
 ) -> None:
     _, icon, asks, one, many = ACTIONS[verb]
-    said = st.text_input(t(asks), key=f"map_{verb}_said").strip()
+    said = str(st.text_input(t(asks), key=f"map_{verb}_said", persist_state="session") or "").strip()
     st.code(
         jobs.command_line(command(verb, corpus.path, _ids(corpus, positions), said)), language=None, wrap_lines=True
     )
+    if verb == "choose":
+        st.caption(t("The button also keeps the line and the layout with the selection; the command does not."))
     missing = None if said or verb not in NEEDED else t(NEEDED[verb])
     st.button(
         tn(one, many, len(positions)), key=f"map_{verb}", icon=icon, type="primary", on_click=_do,
@@ -97,11 +100,13 @@ def command(verb: str, folder: Path, ids: Sequence[str], said: str) -> list[str]
 
 
 def written(folder: Path, ids: Sequence[str]) -> Path:
-    """A file with an id in each line; the oldest of such files are removed."""
+    """A file with an id in each line; those that were not asked for the longest are removed."""
     text = "".join(f"{i}\n" for i in ids)
     file = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.txt"
     folder.mkdir(exist_ok=True)
-    if not file.exists():
+    if file.exists():
+        file.touch()  # it is shown again: among the latest
+    else:
         file.write_text(text, encoding="utf-8")
         for old in sorted(folder.glob("*.txt"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
             old.unlink(missing_ok=True)
@@ -140,6 +145,7 @@ def _do(verb: str, corpus: Corpus, positions: np.ndarray, polygon: list[list[flo
             }
             state[TOASTS] = [tn("{n} sample changed.", "{n:,} samples changed.", works[verb]().changed)]
         state[f"map_{verb}_open"] = False
+        state[f"map_{verb}_said"] = ""
     except WinnowError as error:
         state[PROBLEM] = error
 
@@ -163,6 +169,8 @@ def _told(verb: str, name: str, chosen: int, left: int) -> None:
 
 def finish() -> None:
     """After something was changed: draw the whole page anew, as counts, colours and lists changed, and say what was."""
+    if st.session_state.pop(GO, False):
+        _go_to_browse()
     told = st.session_state.get(TOASTS)
     if told and not st.session_state.get(f"{TOASTS}_anew"):
         st.session_state[f"{TOASTS}_anew"] = True

@@ -36,6 +36,27 @@ KEPT = 8
 """Answers to one kind of question: a byte for each of a million points."""
 
 
+@dataclass
+class DrawnWith:
+    """What a page was drawn with: a part that is drawn by itself later asks whether that still holds."""
+
+    where: str | None
+    writes: int | None
+    whole: bool = False
+    """All of the page stands. Until then nothing is begun anew, or what writes without a pause would let none end."""
+
+    @classmethod
+    def now(cls, corpus: Corpus, where: str | None) -> DrawnWith:
+        """The filter, and what is written so far."""
+        narrow = corpus.database.narrow
+        return cls(where, None if narrow is None else narrow.writes)
+
+    def is_old(self, corpus: Corpus, where: str | None) -> bool:
+        """Whether the filter is another one by now, or something was written."""
+        now = self.now(corpus, where)
+        return self.whole and (now.where, now.writes) != (self.where, self.writes)
+
+
 @dataclass(frozen=True, eq=False)
 class Ground:
     """A map, and where its samples stand in the corpus."""
@@ -44,6 +65,11 @@ class Ground:
     positions: np.ndarray
     """int64 per point: the sample's position, which its later versions keep; -1 where the corpus has it no more."""
     is_preview: bool
+
+    @property
+    def name(self) -> tuple[str, str, int]:
+        """Embedding, layout and number: rows of one map say nothing about another."""
+        return self.drawn.embedding, self.drawn.spec.key, self.drawn.number
 
     @cached_property
     def reach(self) -> int:

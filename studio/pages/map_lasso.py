@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from curation.mapping.polygons import inside
-from studio import forms
+from studio import forms, running
 from studio.components import map as drawing
 from studio.languages import t, tn
 from studio.pages import map_actions, reading
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     import polars as pl
 
     from curation.corpus import Corpus
-    from studio.pages.map_ground import Ground
+    from studio.map_payload import Colours
+    from studio.pages.map_ground import DrawnWith, Ground
 
 DRAWN, PICKED, CLEARED = "map_drawn", "map_picked", "map_cleared"
-EAR, COLOUR = "map_ear", "map_colour"
+EAR, COLOUR, SENT = "map_ear", "map_colour", "map_colours_sent"
 LISTED = 200
 """Samples of the table."""
 TEXT = 160
@@ -35,6 +36,17 @@ def colour() -> str:
     return str(st.session_state.get(COLOUR) or UNCOLOURED)
 
 
+def keep_colours(ground: Ground, shown: Colours) -> None:
+    """Keep the colours that are sent: the browser names by their numbers what its legend hides."""
+    st.session_state[SENT] = (ground.name, shown.index)
+
+
+def up_to_date(corpus: Corpus, drawn: DrawnWith) -> None:
+    """Draw the whole page anew where the filter or the corpus is otherwise than what it shows, or a job was started."""
+    if drawn.is_old(corpus, st.session_state.get("kept_where")) or running.was_started():
+        st.rerun()
+
+
 def heard(corpus: Corpus, ground: Ground) -> Callable[[], None]:
     """What keeps a lasso or a click for the drawing of the pane that follows."""
 
@@ -43,7 +55,7 @@ def heard(corpus: Corpus, ground: Ground) -> Callable[[], None]:
         lasso, pick = state.get("lasso"), ground.row(state.get("pick"))
         if isinstance(lasso, dict):
             found = chosen_rows(corpus, ground, lasso)
-            st.session_state[DRAWN] = (ground.drawn.number, ground.drawn.embedding, found, lasso["polygon"])
+            st.session_state[DRAWN] = (ground.name, found, lasso["polygon"])
             st.session_state.pop(PICKED, None)
         if pick is not None:
             st.session_state[PICKED] = int(ground.positions[pick])
@@ -56,30 +68,35 @@ def chosen_rows(corpus: Corpus, ground: Ground, lasso: dict[str, Any]) -> np.nda
     found = inside(ground.drawn.xy, lasso.get("polygon") or [])
     hidden = [n for n in lasso.get("hidden") or [] if isinstance(n, int) and 0 <= n < 256]
     if hidden:
-        index = colours_by(corpus, ground, colour()).index
+        name, sent = st.session_state.get(SENT) or (None, None)
+        index = sent if sent is not None and name == ground.name else colours_by(corpus, ground, colour()).index
         found = found[~np.isin(index[found], hidden)] if len(index) else found
     return found
 
 
-def pane(corpus: Corpus, ground: Ground, within: np.ndarray, first: Callable[[], None] | None = None) -> None:
+def pane(
+    corpus: Corpus, ground: Ground, within: np.ndarray, drawn: DrawnWith, first: Callable[[], None] | None = None
+) -> None:
     """The samples inside the lasso with what can be done to them, and the sample that is read.
 
     Args:
         corpus: whose map.
         ground: the map.
         within: bool per point: in the working set.
+        drawn: what this was drawn with.
         first: draws what stands here as long as nothing is chosen; what can be chosen, when null.
     """
     map_actions.finish()
+    up_to_date(corpus, drawn)
     place = st.container(gap=None)
     with place:
         drawing.hear(["lasso", "pick"], key=EAR, heard=heard(corpus, ground), cleared=st.session_state.get(CLEARED, 0))
     problem = st.session_state.pop(PROBLEM, None)
     if problem is not None:
         forms.show_error(problem)
-    number, embedding, inside_line, polygon = st.session_state.get(DRAWN) or (0, "", np.zeros(0, np.int64), [])
+    name, inside_line, polygon = st.session_state.get(DRAWN) or (None, np.zeros(0, np.int64), [])
     rows = None
-    if polygon and (number, embedding) == (ground.drawn.number, ground.drawn.embedding):
+    if polygon and name == ground.name:
         rows = inside_line[within[inside_line]]
     with place.container(height=drawing.HEIGHT, border=True):
         if rows is not None:

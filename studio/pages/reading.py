@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 AS = {"formatted": mark("Formatted"), "stored": mark("As stored"), "changes": mark("Differences")}
 FACTS = ("batch", "added_at", "held_out", "decision", "decision_reason", "turns", "script")
-SCORES = "scores of samples"
-"""What the scores of the samples that were shown are `known` by."""
 LONGEST_TOOLS = 20_000
 """Characters of a description of tools that are shown."""
 
@@ -95,7 +93,7 @@ def pane(corpus: Corpus, read: Read) -> None:
     sample = read.sample
     with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         badges(read)
-        if read.is_current and known(corpus, "embedded", lambda: _is_embedded(corpus)):
+        if read.is_current and _is_embedded(corpus):
             st.button(
                 t("More like this"), key=f"like-{sample.id}", icon=":material/travel_explore:", type="tertiary",
                 on_click=search_bar.like, args=(sample.id,), help=t("Find the samples that mean nearly the same"),
@@ -257,24 +255,31 @@ def _indented(text: str) -> str:
 
 def scores_of(corpus: Corpus, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Sample -> score -> value, for samples as they are or were."""
-    there = known(corpus, SCORES, dict[str, dict[str, Any]])
+    there = kept_scores(corpus)
     if missing := [sample_id for sample_id in ids if sample_id not in there]:
-        names = ", ".join(map(quoted, ["id", *score_places(corpus)]))
+        names = ", ".join(map(quoted, ["id", *stored_scores(corpus)]))
         found = places.read(corpus, f"SELECT {names} FROM everything {places.JOIN}", missing)
         if found.height < len(missing):  # earlier versions among them
             found = places.read(corpus, f"SELECT {names} FROM versions {places.JOIN}", missing)
-        there = {**there, **_by_id(found)}
-        keep_scores(corpus, found)
+        there.update(by_id(found))
     return {sample_id: there[sample_id] for sample_id in ids if sample_id in there}
 
 
-def keep_scores(corpus: Corpus, found: pl.DataFrame) -> None:
-    """Scores that were asked for already: a frame of `id` and every score column."""
-    known(corpus, SCORES, dict[str, dict[str, Any]]).update(_by_id(found))
+def kept_scores(corpus: Corpus) -> dict[str, dict[str, Any]]:
+    """Sample -> score -> value, as far as they were asked for since something was written; to be filled."""
+    # Who fills it has it from before they ask: what they were told may be older than what is kept after a write.
+    return known(corpus, "scores of samples", dict[str, dict[str, Any]])
 
 
-def _by_id(found: pl.DataFrame) -> dict[str, dict[str, Any]]:
+def by_id(found: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Rows by their id."""
     return {row["id"]: row for row in found.iter_rows(named=True)}
+
+
+def stored_scores(corpus: Corpus) -> list[str]:
+    """The score columns that there are: a run that ended before its first shard has none yet."""
+    columns = known(corpus, "columns", corpus.columns)
+    return [name for name in score_places(corpus) if name in columns]
 
 
 def score_places(corpus: Corpus) -> dict[str, int]:
@@ -315,13 +320,17 @@ def _scores(corpus: Corpus, sample_id: str) -> None:
         st.caption(t("Nothing is scored yet."))
         return
     values = scores_of(corpus, [sample_id]).get(sample_id, {})
-    told = [_badge(column, values[column]) for column in columns if values.get(column) not in (None, False)]
+    told = [_badge(column, values[column]) for column in columns if not _is_unset(values.get(column))]
     if told:
         st.markdown(" ".join(told))
     if clear := [column for column in columns if values.get(column) is False]:
         st.caption(forms.plain(t("Flags that are not set: {names}", names=", ".join(clear))))
     if missing := [column for column in columns if values.get(column) is None]:
         _missing(corpus, sample_id, missing)
+
+
+def _is_unset(value: Any) -> bool:
+    return value is None or value is False  # 0 is a value
 
 
 def _badge(score: str, value: Any) -> str:

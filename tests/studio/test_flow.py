@@ -158,7 +158,8 @@ def test_a_running_job_is_seen_on_every_page_with_its_share_and_the_time_left(st
 def test_a_job_of_a_copied_corpus_took_as_long_as_it_did(tmp_path):
     folder = running_job(Corpus.create(tmp_path / "first")).folder
     started = json.loads((folder / "job.json").read_text())["started"]
-    (folder / "exit_code").write_text(f"0 {started + 12.5}")
+    (folder / "ended").write_text(str(started + 12.5))
+    (folder / "exit_code").write_text("0")
     shutil.copytree(tmp_path / "first", tmp_path / "copy")
     (copied,) = jobs.jobs(Corpus(tmp_path / "copy").path)
     assert (copied.state, copied.seconds) == ("done", 12.5)

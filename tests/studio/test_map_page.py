@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
 import struct
 from pathlib import Path
@@ -11,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import streamlit as st
 
 from curation.corpus import Corpus
 from curation.deciding import tag
 from curation.embedding import embed
 from curation.errors import CorpusError
 from curation.ingestion import ingest
-from curation.mapping.maps import Map, MapSpec, make_map, stored_map
+from curation.mapping.maps import Map, MapSpec, forget_map, make_map, stored_map
 from curation.mapping.titles import Title
 from curation.scorers.length import Length
 from curation.scoring import score
@@ -29,7 +31,7 @@ from studio.map_payload import Marks, by_cluster, coloured, colours, marks, pack
 from studio.notebook import show_map
 from studio.pages import map_actions, map_lasso
 from studio.pages.map_crowds import shares
-from studio.pages.map_ground import SELECTION, among, ground_of, holding, not_on_map, overlaid, values_of
+from studio.pages.map_ground import SELECTION, DrawnWith, among, ground_of, holding, not_on_map, overlaid, values_of
 from tests.studio.pages import opener, texts
 
 HOSTILE = "<script>alert(1)</script>"
@@ -100,7 +102,7 @@ def test_samples_inside_the_lasso_are_listed_and_one_action_changes_all(open_pag
     app = open_page("map")
     rows = np.flatnonzero(values_of(corpus, ground, "source").to_numpy() == "bread")
     line = [[0, 0], [1, 0], [1, 1], [0, 1]]
-    app.session_state[map_lasso.DRAWN] = (ground.drawn.number, "lexical", rows, line)
+    app.session_state[map_lasso.DRAWN] = (ground.name, rows, line)
     app.run()
     assert next(h.value for h in app.subheader) == "20 samples inside"
     app.session_state["map_tag_open"] = True
@@ -111,6 +113,47 @@ def test_samples_inside_the_lasso_are_listed_and_one_action_changes_all(open_pag
     assert corpus.count("list_contains(tags, 'crust')") == 20
     main([*shlex.split(told)[1:], "--remove"])
     assert corpus.count("list_contains(tags, 'crust')") == 0
+
+
+def test_a_line_on_one_layout_takes_nothing_on_another_of_the_same_number(open_page, ground, corpus):
+    part = MapSpec("pca", where="source = 'bread'")
+    make_map(corpus, part)
+    try:
+        other = ground_of(corpus, "lexical", part)
+        assert (other.drawn.number, len(other.drawn.ids)) == (1, 20)
+        app = open_page("map")
+        key = next(box.key for box in app.selectbox if (box.key or "").startswith("map_layout"))
+        app.session_state[map_lasso.DRAWN] = (ground.name, np.arange(40), [[0, 0], [1, 0], [1, 1]])
+        for layout, told in ((0, "Samples you choose appear here"), (1, "40 samples inside")):
+            app.selectbox(key).set_value(layout).run()
+            assert not app.exception
+            assert told in [h.value for h in app.subheader]
+    finally:
+        forget_map(corpus, "lexical", part)
+
+
+def test_what_was_typed_stays_when_its_box_closes_and_goes_when_it_was_done(open_page, ground):
+    app = open_page("map")
+    app.session_state[map_lasso.DRAWN] = (ground.name, np.arange(3), [[0, 0], [1, 0], [1, 1]])
+    app.session_state["map_keep_open"] = True
+    app.run()
+    app.text_input("map_keep_said").set_value("well told").run()
+    for is_open in (False, True):
+        app.session_state["map_keep_open"] = is_open
+        app.run()
+    assert app.text_input("map_keep_said").value == "well told"
+    app.button("map_keep").click().run()
+    app.session_state["map_keep_open"] = True
+    app.run()
+    assert app.text_input("map_keep_said").value == ""
+
+
+def test_the_box_that_saves_says_what_its_command_leaves_out(open_page, ground):
+    app = open_page("map")
+    app.session_state[map_lasso.DRAWN] = (ground.name, np.arange(3), [[0, 0], [1, 0], [1, 1]])
+    app.session_state["map_choose_open"] = True
+    app.run()
+    assert "keeps the line and the layout" in texts(app)
 
 
 def test_few_samples_stand_in_the_command_and_many_in_a_file(tmp_path):
@@ -128,6 +171,16 @@ def test_of_the_files_of_ids_the_latest_stay(tmp_path):
     assert last.exists()
 
 
+def test_a_file_of_ids_that_is_asked_for_again_is_the_latest(tmp_path):
+    first = map_actions.written(tmp_path / "lassos", ["0"])
+    os.utime(first, (1, 1))
+    map_actions.written(tmp_path / "lassos", ["0"])
+    for n in range(1, map_actions.KEPT):
+        os.utime(map_actions.written(tmp_path / "lassos", [str(n)]), (n + 1, n + 1))
+    map_actions.written(tmp_path / "lassos", ["one more"])
+    assert first.exists()
+
+
 def test_samples_that_a_file_names_become_a_selection(corpus, tmp_path, capsys):
     ids = corpus.frame(["id"])["id"].to_list()[:7]
     (tmp_path / "ids.txt").write_text("\n".join(ids) + "\n\n")
@@ -136,6 +189,31 @@ def test_samples_that_a_file_names_become_a_selection(corpus, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["choose", str(corpus.path), "--name", "nothing"])
     assert "--ids FILE" in capsys.readouterr().err
+
+
+def test_a_file_of_ids_may_begin_with_a_byte_order_mark(corpus, tmp_path):
+    ids = corpus.frame(["id"])["id"].to_list()[:2]
+    (tmp_path / "ids.txt").write_text("\n".join(ids), encoding="utf-8-sig")
+    main(["choose", str(corpus.path), "--ids", str(tmp_path / "ids.txt"), "--name", "marked"])
+    assert corpus.selection("marked").ids == ids
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ("abc\n".encode("utf-16"), "not UTF-8 text"),
+        (b"\n \n", "No id stands in"),
+        (b"unknown\n", "of no current sample, such as 'unknown'"),
+    ],
+)
+@pytest.mark.parametrize("verb", [["drop", "--reason", "off topic"], ["choose", "--name", "refused"]])
+def test_a_file_that_names_no_sample_is_refused_in_two_lines(corpus, tmp_path, capsys, verb, held, told):
+    (tmp_path / "ids.txt").write_bytes(held)
+    with pytest.raises(SystemExit) as ended:
+        main([verb[0], str(corpus.path), "--ids", str(tmp_path / "ids.txt"), *verb[1:]])
+    error = capsys.readouterr().err
+    assert (ended.value.code, told in error, "  fix: " in error) == (2, True, True)
+    assert "refused" not in corpus.selections()
 
 
 def test_a_point_is_four_bytes_of_place_one_of_colour_and_a_bit_of_each_mark(ground):
@@ -236,6 +314,30 @@ def test_hidden_colours_are_not_chosen_by_a_lasso(ground, corpus, monkeypatch):
     monkeypatch.setattr(map_lasso, "colour", lambda: "source")
     assert len(map_lasso.chosen_rows(corpus, ground, everything)) == 40
     assert len(map_lasso.chosen_rows(corpus, ground, {**everything, "hidden": [0, "x", 999]})) == 20
+
+
+def test_a_hidden_value_is_the_one_that_was_hidden_whatever_was_written_since(ground, corpus):
+    everything = {"polygon": [[-1, -1], [2, -1], [2, 2], [-1, 2]], "hidden": [0]}
+    sent = coloured(pl.Series(["common"] * 30 + ["rare"] * 10))  # a value in ten samples has another number by now
+    try:
+        map_lasso.keep_colours(ground, sent)
+        assert map_lasso.chosen_rows(corpus, ground, everything).tolist() == list(range(30, 40))
+    finally:
+        del st.session_state[map_lasso.SENT]
+
+
+def test_a_part_of_the_page_knows_that_the_filter_or_the_corpus_is_another(corpus, ground):
+    corpus.database.hold()
+    try:
+        drawn = DrawnWith.now(corpus, "turns = 1")
+        tag(corpus, "later", ids=ground.drawn.ids[:1])
+        assert not drawn.is_old(corpus, "turns = 1")  # the page is being drawn
+        drawn.whole = True
+        assert drawn.is_old(corpus, "turns = 1")
+        drawn = dataclasses.replace(DrawnWith.now(corpus, "turns = 1"), whole=True)
+        assert [drawn.is_old(corpus, where) for where in ("turns = 1", None)] == [False, True]
+    finally:
+        corpus.database.release()
 
 
 def test_shares_of_clusters_are_those_counted_by_hand(ground):

@@ -150,7 +150,7 @@ def test_a_live_run_comes_first_and_tells_speed_memory_and_time_left(corpus, ope
     shown = {metric.label: metric for metric in app.metric}
     assert (shown["Tokens per second"].value, shown["Tokens per second"].delta) == ("500", "MFU 31.0%")
     assert (shown["Peak memory"].value, shown["Time left"].value) == ("1.50 GiB", "1 min 30 s")
-    assert [heading.value for heading in app.subheader] == ["Runs", "Train another"]
+    assert [heading.value for heading in app.subheader] == ["Runs so far", "Train another"]
     (folder / "status.json").write_text(json.dumps({"state": "stopped", "step": 2, "max_steps": 3}))
 
 

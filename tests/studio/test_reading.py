@@ -250,3 +250,27 @@ def test_all_scores_of_a_sample_are_read_at_once(corpus):
     assert found[first]["length"] == len("question 0") + len("answer 0")
     assert found[second]["length"] is None
     assert reading.why_not(corpus, second, ["length"]) == {"length": "not scored yet"}
+
+
+def test_a_score_of_zero_is_a_value_and_a_run_without_a_shard_has_none(corpus, open_page):
+    from curation.scorers import Heuristics
+
+    score(corpus, Heuristics())
+    corpus.begin_scoring("cancelled", "slower", "{}", None, {"slower": "DOUBLE"})
+    first = ids(corpus)[0]
+    assert reading.scores_of(corpus, [first])[first]["heuristics"] == 0
+    app = open_page("browse", sample=first)
+    assert not app.exception
+    assert not app.error
+    assert any("badge[heuristics\\: 0]" in text.value for text in app.markdown)
+    assert reading.why_not(corpus, first, ["slower"]) == {"slower": "not scored yet"}
+
+
+def test_what_was_typed_in_the_editor_is_there_when_it_is_opened_again(corpus, open_page):
+    app, first = open_page("browse"), ids(corpus)[0]
+    app.session_state["deciding-edit-open"] = True
+    app.run().text_area(key=f"answer-{first}").input("half an answer").run()
+    for opened in (False, True):
+        app.session_state["deciding-edit-open"] = opened
+        app.run()
+    assert app.text_area(key=f"answer-{first}").value == "half an answer"

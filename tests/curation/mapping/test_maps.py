@@ -156,3 +156,7 @@ def test_a_selection_by_hand_leaves_out_what_none_may_hold(corpus):
     assert corpus.selection("mine").operator["polygon"] == [[0, 0]]
     with pytest.raises(CorpusError, match="None of the 1 samples"):
         select_by_hand(corpus, ids[:1], name="none")
+    with pytest.raises(CorpusError, match="1 of the ids are of no current sample, such as 'gone'"):
+        select_by_hand(corpus, [ids[2], "gone"], name="none")
+    with pytest.raises(CorpusError, match="No sample was named"):
+        select_by_hand(corpus, [], name="none")
