@@ -65,7 +65,7 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[train,judge,ray,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,judge,ray,auth,dev]'
 	touch $@ $(VENV)/installed
 
 clean:

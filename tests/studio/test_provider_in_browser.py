@@ -49,12 +49,12 @@ def test_people_come_in_by_their_account_as_editors_or_viewers_and_others_do_not
                 visits = known.visits
                 page.locator("a.provider").click()
                 if told is None:
-                    page.locator("a.provider").wait_for(timeout=30_000)
+                    page.locator("a.provider").wait_for(timeout=60_000)
                     assert "question 0" not in page.content()
                 else:
                     page.get_by_text(told).wait_for(timeout=60_000)
                     page.get_by_role("link", name="Log out").click()
-                    page.locator("a.provider").wait_for(timeout=30_000)
+                    page.locator("a.provider").wait_for(timeout=60_000)
                     page.goto(f"{address}/browse")
                     assert page.get_by_test_id("stApp").count() == 0
                 assert known.visits == visits + 1
