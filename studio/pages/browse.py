@@ -13,10 +13,11 @@ from curation.errors import WinnowError
 from curation.searching import Found, Query, both, search
 from curation.searching import search_condition as search_condition
 from curation.storage.sql import quoted
-from studio import forms, running
+from studio import forms
 from studio.languages import mark, t
 from studio.pages import browsing, cards, deciding, deciding_many, places, reading, rejected_rows, search_bar
 from studio.pages.browsing import Shown, keep_link, one_of, take_link, view_key, whole_number
+from studio.pages.drawn_with import DrawnWith, up_to_date
 from studio.pages.known import known
 
 if TYPE_CHECKING:
@@ -81,13 +82,9 @@ def page() -> None:
     else:
         where = forms.working_set(corpus)
         # By itself it sorts, turns pages and reads on without the sidebar and the filter being drawn again.
-        st.fragment(_samples)(corpus, where, str(way), _state(corpus, where))
-
-
-def _state(corpus: Corpus, where: str | None) -> tuple[str | None, int | None]:
-    """What the filter's line shows: where it is otherwise than it was, the whole page is drawn anew."""
-    narrow = corpus.database.narrow
-    return where, None if narrow is None else narrow.writes
+        drawn = DrawnWith.now(corpus, where)
+        st.fragment(_samples)(corpus, where, str(way), drawn)
+        drawn.whole = True
 
 
 def _take_links(corpus: Corpus) -> None:
@@ -158,9 +155,8 @@ def _texts(corpus: Corpus, ids: tuple[str, ...]) -> pl.DataFrame:
     return texts.with_columns(pl.col("instruction", "response").str.replace_all(r"\s+", " "))
 
 
-def _samples(corpus: Corpus, where: str | None, way: str, drawn: tuple[str | None, int | None]) -> None:
-    if _state(corpus, st.session_state.get("kept_where")) != drawn or running.was_started():
-        st.rerun()
+def _samples(corpus: Corpus, where: str | None, way: str, drawn: DrawnWith) -> None:
+    up_to_date(corpus, drawn)
     asked = _controls(corpus)
     try:
         found = search(corpus, asked.query, where=where)

@@ -17,12 +17,12 @@ from studio.components import map as drawing
 from studio.languages import language, mark, t, tn
 from studio.map_payload import MOST_POINTS, Marks, colours, marks, title_of
 from studio.pages import map_lasso, search_bar
+from studio.pages.drawn_with import DrawnWith, up_to_date
 from studio.pages.map_crowds import table_of_clusters
 from studio.pages.map_ground import (
     CLUSTER,
     SELECTION,
     UNCOLOURED,
-    DrawnWith,
     Ground,
     among,
     colour_columns,
@@ -85,7 +85,7 @@ def page() -> None:
 
 def _map(corpus: Corpus, names: list[str], drawn: DrawnWith) -> None:
     """Everything below the filter. What the reader does on the map draws less: only a fragment within this one."""
-    map_lasso.up_to_date(corpus, drawn)
+    up_to_date(corpus, drawn)
     where = drawn.where
     ground, spec, look, query = _controls(corpus, names)
     within = holding(corpus, ground, where)

@@ -36,27 +36,6 @@ KEPT = 8
 """Answers to one kind of question: a byte for each of a million points."""
 
 
-@dataclass
-class DrawnWith:
-    """What a page was drawn with: a part that is drawn by itself later asks whether that still holds."""
-
-    where: str | None
-    writes: int | None
-    whole: bool = False
-    """All of the page stands. Until then nothing is begun anew, or what writes without a pause would let none end."""
-
-    @classmethod
-    def now(cls, corpus: Corpus, where: str | None) -> DrawnWith:
-        """The filter, and what is written so far."""
-        narrow = corpus.database.narrow
-        return cls(where, None if narrow is None else narrow.writes)
-
-    def is_old(self, corpus: Corpus, where: str | None) -> bool:
-        """Whether the filter is another one by now, or something was written."""
-        now = self.now(corpus, where)
-        return self.whole and (now.where, now.writes) != (self.where, self.writes)
-
-
 @dataclass(frozen=True, eq=False)
 class Ground:
     """A map, and where its samples stand in the corpus."""

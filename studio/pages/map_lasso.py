@@ -10,11 +10,12 @@ import numpy as np
 import streamlit as st
 
 from curation.mapping.polygons import inside
-from studio import forms, running
+from studio import forms
 from studio.components import map as drawing
 from studio.languages import t, tn
 from studio.pages import map_actions, reading
 from studio.pages.deciding import PROBLEM
+from studio.pages.drawn_with import up_to_date
 from studio.pages.map_ground import UNCOLOURED, colours_by
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from curation.corpus import Corpus
     from studio.map_payload import Colours
-    from studio.pages.map_ground import DrawnWith, Ground
+    from studio.pages.drawn_with import DrawnWith
+    from studio.pages.map_ground import Ground
 
 DRAWN, PICKED, CLEARED = "map_drawn", "map_picked", "map_cleared"
 EAR, COLOUR, SENT = "map_ear", "map_colour", "map_colours_sent"
@@ -39,12 +41,6 @@ def colour() -> str:
 def keep_colours(ground: Ground, shown: Colours) -> None:
     """Keep the colours that are sent: the browser names by their numbers what its legend hides."""
     st.session_state[SENT] = (ground.name, shown.index)
-
-
-def up_to_date(corpus: Corpus, drawn: DrawnWith) -> None:
-    """Draw the whole page anew where the filter or the corpus is otherwise than what it shows, or a job was started."""
-    if drawn.is_old(corpus, st.session_state.get("kept_where")) or running.was_started():
-        st.rerun()
 
 
 def heard(corpus: Corpus, ground: Ground) -> Callable[[], None]:

@@ -30,8 +30,9 @@ from studio.cli import main
 from studio.map_payload import Marks, by_cluster, coloured, colours, marks, packed, points, shown_rows
 from studio.notebook import show_map
 from studio.pages import map_actions, map_lasso
+from studio.pages.drawn_with import DrawnWith
 from studio.pages.map_crowds import shares
-from studio.pages.map_ground import SELECTION, DrawnWith, among, ground_of, holding, not_on_map, overlaid, values_of
+from studio.pages.map_ground import SELECTION, among, ground_of, holding, not_on_map, overlaid, values_of
 from tests.studio.pages import opener, texts
 
 HOSTILE = "<script>alert(1)</script>"
