@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 from babel.messages.pofile import read_po
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.fragment import MemoryFragmentStorage
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner import ScriptRunContext, add_script_run_ctx
+from streamlit.runtime.state import SafeSessionState, SessionState
 
 from curation.errors import CorpusError
-from studio.languages import HERE, LANGUAGES, catalogue, t, tn
+from studio.languages import HERE, KEY, LANGUAGES, catalogue, t, tn
 from studio.languages.telling import Telling
 from tests.studio import templates
 from tests.studio.catalogues import asked, keys, untold
@@ -88,18 +92,40 @@ def test_templates_are_found_in_the_code_with_every_form_they_take():
 
 
 def test_two_threads_read_in_two_languages_at_once():
-    def told(code: str) -> None:
-        app = AppTest.from_string("import streamlit as st\nfrom studio.languages import t\nst.write(t('Overview'))")
-        app.session_state["language"] = code
-        said[code] = app.run().markdown[0].value
-
+    both = threading.Barrier(len(LANGUAGES))
     said: dict[str, str] = {}
-    threads = [threading.Thread(target=told, args=(code,)) for code in LANGUAGES]
-    for thread in threads:
+
+    def read(code: str) -> None:
+        both.wait(timeout=30)
+        said[code] = t("Overview")
+
+    threads = [threading.Thread(target=read, args=(code,)) for code in LANGUAGES]
+    for thread, code in zip(threads, LANGUAGES, strict=True):
+        add_script_run_ctx(thread, a_run_of_its_own(code))
         thread.start()
     for thread in threads:
         thread.join()
     assert said == {"en": "Overview", "zh": "总览"}
+
+
+def a_run_of_its_own(code: str) -> ScriptRunContext:
+    """The run of a page by a reader of one language, as a server holds one for each of them.
+
+    Not two `AppTest`s: each puts its own in the place of the process's one server, and takes it away from the other.
+    """
+    state = SafeSessionState(SessionState(), lambda: None)
+    state[KEY] = code
+    return ScriptRunContext(
+        session_id=code,
+        _enqueue=lambda _: None,
+        query_string="",
+        session_state=state,
+        uploaded_file_mgr=MemoryUploadedFileManager("/upload"),
+        main_script_path="",
+        user_info={},
+        fragment_storage=MemoryFragmentStorage(),
+        pages_manager=PagesManager(""),
+    )
 
 
 def first(text) -> str:
