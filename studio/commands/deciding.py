@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,32 +13,39 @@ import click
 from curation.errors import CorpusError, OperatorError
 from studio.commands.performing import CORPUS, JSON, SETTINGS, WHERE, facts, pairs, perform
 
-IDS = click.option("--id", "ids", multiple=True, metavar="ID", help="Or this sample; may be given several times")
-IDS_FILE = click.option(
-    "--ids",
-    "listed",
-    type=click.File(encoding="utf-8-sig"),  # some editors begin a file with a mark that is no id
-    metavar="FILE",
-    help="Or those of this file, an id in each line; - is standard input",
-)
 CHANGED = ("action", "changed", "unchanged")
 
 
-def pointed_at(ids: tuple[str, ...], listed: TextIO | None) -> list[str] | None:
-    """The ids that were given one by one or in a file; null where neither was.
+def by_ids(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name samples one by one or in a file; `command` is given them as `ids`, null where none was.
 
     Raises:
-        CorpusError: the file holds none, or is not UTF-8.
+        CorpusError: the file of `--ids` holds none, or is not UTF-8.
     """
-    if listed is None:
-        return list(ids) or None
+    given = click.option("--id", "ids", multiple=True, metavar="ID", help="Or this sample; may be given several times")
+    listed = click.option(
+        "--ids",
+        "file",
+        type=click.File(encoding="utf-8-sig"),  # some editors begin a file with a mark that is no id
+        metavar="FILE",
+        help="Or those of this file, an id in each line; - is standard input",
+    )
+
+    @functools.wraps(command)
+    def read(*args: Any, ids: tuple[str, ...], file: TextIO | None, **rest: Any) -> None:
+        command(*args, ids=[*ids, *(_ids_of(file) if file else ())] or None, **rest)
+
+    return given(listed(read))
+
+
+def _ids_of(file: TextIO) -> list[str]:
     try:
-        found = [*filter(None, map(str.strip, listed))]
+        found = [*filter(None, map(str.strip, file))]
     except UnicodeDecodeError:
-        raise CorpusError(f"The ids in {listed.name} are not UTF-8 text.", fix="save the file as UTF-8") from None
+        raise CorpusError(f"The ids in {file.name} are not UTF-8 text.", fix="save the file as UTF-8") from None
     if not found:
-        raise CorpusError(f"No id stands in {listed.name}.", fix="write an id in each line")
-    return [*ids, *found]
+        raise CorpusError(f"No id stands in {file.name}.", fix="write an id in each line")
+    return found
 
 
 def _decided(corpus: Path, as_json: bool, work: Callable[[Any], Any]) -> None:
@@ -50,57 +58,47 @@ def _decided(corpus: Path, as_json: bool, work: Callable[[Any], Any]) -> None:
 @click.command()
 @CORPUS
 @WHERE
-@IDS
-@IDS_FILE
+@by_ids
 @click.option("--reason", required=True, help="Why; shown wherever the samples are")
 @JSON
-def drop(
-    corpus: Path, where: str | None, ids: tuple[str, ...], listed: TextIO | None, reason: str, as_json: bool
-) -> None:
+def drop(corpus: Path, where: str | None, ids: list[str] | None, reason: str, as_json: bool) -> None:
     """Leave samples out of scoring, selections and mixes; they stay in the corpus with the reason."""
     from curation.deciding import drop as verb
 
-    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=pointed_at(ids, listed), reason=reason))
+    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=ids, reason=reason))
 
 
 @click.command()
 @CORPUS
 @WHERE
-@IDS
-@IDS_FILE
+@by_ids
 @click.option("--note", default="", help="Why")
 @JSON
-def keep(
-    corpus: Path, where: str | None, ids: tuple[str, ...], listed: TextIO | None, note: str, as_json: bool
-) -> None:
+def keep(corpus: Path, where: str | None, ids: list[str] | None, note: str, as_json: bool) -> None:
     """Mark samples as wanted; takes back that they were dropped."""
     from curation.deciding import keep as verb
 
-    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=pointed_at(ids, listed), note=note))
+    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=ids, note=note))
 
 
 @click.command()
 @CORPUS
 @WHERE
-@IDS
-@IDS_FILE
+@by_ids
 @click.option("--note", default="", help="Why")
 @JSON
-def clear(
-    corpus: Path, where: str | None, ids: tuple[str, ...], listed: TextIO | None, note: str, as_json: bool
-) -> None:
+def clear(corpus: Path, where: str | None, ids: list[str] | None, note: str, as_json: bool) -> None:
     """Make samples neither kept nor dropped."""
     from curation.deciding import clear as verb
 
-    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=pointed_at(ids, listed), note=note))
+    _decided(corpus, as_json, lambda opened: verb(opened, where=where, ids=ids, note=note))
 
 
 @click.command()
 @CORPUS
 @click.argument("name", metavar="TAG")
 @WHERE
-@IDS
-@IDS_FILE
+@by_ids
 @click.option("--remove", is_flag=True, help="Take the tag away instead")
 @click.option("--note", default="", help="Why")
 @JSON
@@ -108,8 +106,7 @@ def tag(
     corpus: Path,
     name: str,
     where: str | None,
-    ids: tuple[str, ...],
-    listed: TextIO | None,
+    ids: list[str] | None,
     remove: bool,
     note: str,
     as_json: bool,
@@ -120,8 +117,8 @@ def tag(
 
     def work(opened: Any) -> Any:
         if remove:
-            return take(opened, name, where=where, ids=pointed_at(ids, listed), note=note)
-        return give(opened, name, where=where, ids=pointed_at(ids, listed), note=note)
+            return take(opened, name, where=where, ids=ids, note=note)
+        return give(opened, name, where=where, ids=ids, note=note)
 
     _decided(corpus, as_json, work)
 

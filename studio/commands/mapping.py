@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
-from studio.commands.deciding import IDS, IDS_FILE, pointed_at
+from studio.commands.deciding import by_ids
 from studio.commands.performing import CORPUS, JSON, WHERE, perform
 from studio.commands.printing import print_facts
 
@@ -58,11 +58,10 @@ def _show(report: Any) -> None:
 
 @click.command()
 @CORPUS
-@IDS
-@IDS_FILE
+@by_ids
 @click.option("--name", required=True, help="What to call the selection")
 @JSON
-def choose(corpus: Path, ids: tuple[str, ...], listed: TextIO | None, name: str, as_json: bool) -> None:
+def choose(corpus: Path, ids: list[str] | None, name: str, as_json: bool) -> None:
     """Keep the samples you name as a selection; those that none may hold stay out."""
     from curation.by_hand import select_by_hand
     from curation.corpus import Corpus
@@ -71,7 +70,7 @@ def choose(corpus: Path, ids: tuple[str, ...], listed: TextIO | None, name: str,
     perform(
         opened.path,
         as_json,
-        lambda progress: select_by_hand(opened, pointed_at(ids, listed) or [], name=name),
+        lambda progress: select_by_hand(opened, ids or [], name=name),
         lambda report: print_facts(
             f"selection {report.name}", {"chosen": len(report.ids), "left": len(report.rejected)}
         ),

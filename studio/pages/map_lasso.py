@@ -39,8 +39,13 @@ def colour() -> str:
 
 
 def keep_colours(ground: Ground, shown: Colours) -> None:
-    """Keep the colours that are sent: the browser names by their numbers what its legend hides."""
-    st.session_state[SENT] = (ground.name, shown.index)
+    """Keep the colours that are sent: the browser names by their numbers what its legend hides.
+
+    Those before them are kept too, for a lasso that is on its way.
+    """
+    now = (ground.name, shown.mark)
+    before = [(key, index) for key, index in (st.session_state.get(SENT) or {}).items() if key != now]
+    st.session_state[SENT] = dict([*before[-1:], (now, shown.index)])
 
 
 def heard(corpus: Corpus, ground: Ground) -> Callable[[], None]:
@@ -64,8 +69,9 @@ def chosen_rows(corpus: Corpus, ground: Ground, lasso: dict[str, Any]) -> np.nda
     found = inside(ground.drawn.xy, lasso.get("polygon") or [])
     hidden = [n for n in lasso.get("hidden") or [] if isinstance(n, int) and 0 <= n < 256]
     if hidden:
-        name, sent = st.session_state.get(SENT) or (None, None)
-        index = sent if sent is not None and name == ground.name else colours_by(corpus, ground, colour()).index
+        index = (st.session_state.get(SENT) or {}).get((ground.name, lasso.get("mark")))
+        if index is None:
+            index = colours_by(corpus, ground, colour()).index
         found = found[~np.isin(index[found], hidden)] if len(index) else found
     return found
 

@@ -38,6 +38,10 @@ def coloured(page) -> int:
     return page.evaluate(COLOURED)
 
 
+def inside_of(page) -> int:
+    return int(re.match(r"\d+", page.get_by_text("samples inside").inner_text())[0])
+
+
 def test_samples_drawn_around_are_tagged_and_browse_shows_them(tmp_path):
     from curation.corpus import Corpus
 
@@ -56,9 +60,17 @@ def test_samples_drawn_around_are_tagged_and_browse_shows_them(tmp_path):
         page.locator(".st-key-map_search input").fill("")
         page.keyboard.press("Enter")
         page.wait_for_function(f"({COLOURED})() > 1000")
+        drawn_around(page, 0.45)
+        around = inside_of(page)
+        first = page.locator(".legend button").first
+        of_first = int(first.locator("span").inner_text())
+        first.click()  # hidden: neither seen nor taken
+        drawn_around(page, 0.45)
+        assert 0 < around - inside_of(page) <= of_first
+        first.click()
         drawn_around(page)
-        inside = int(re.match(r"\d+", page.get_by_text("samples inside").inner_text())[0])
-        assert 0 < inside < 313
+        inside = inside_of(page)
+        assert 0 < inside < around <= 313
         page.get_by_role("button", name="Tag").first.click()
         page.locator(".st-key-map_tag_said input").fill("lassoed")
         page.keyboard.press("Enter")

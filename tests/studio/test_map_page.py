@@ -318,11 +318,14 @@ def test_hidden_colours_are_not_chosen_by_a_lasso(ground, corpus, monkeypatch):
 
 
 def test_a_hidden_value_is_the_one_that_was_hidden_whatever_was_written_since(ground, corpus):
-    everything = {"polygon": [[-1, -1], [2, -1], [2, 2], [-1, 2]], "hidden": [0]}
     sent = coloured(pl.Series(["common"] * 30 + ["rare"] * 10))  # a value in ten samples has another number by now
+    anew = coloured(pl.Series(["common"] * 5 + ["rare"] * 35))  # sent while the lasso is on its way
+    lasso = {"polygon": [[-1, -1], [2, -1], [2, 2], [-1, 2]], "hidden": [0]}
     try:
-        map_lasso.keep_colours(ground, sent)
-        assert map_lasso.chosen_rows(corpus, ground, everything).tolist() == list(range(30, 40))
+        for colours in (sent, anew, anew):
+            map_lasso.keep_colours(ground, colours)
+        assert map_lasso.chosen_rows(corpus, ground, {**lasso, "mark": sent.mark}).tolist() == list(range(30, 40))
+        assert map_lasso.chosen_rows(corpus, ground, {**lasso, "mark": anew.mark}).tolist() == list(range(5))
     finally:
         del st.session_state[map_lasso.SENT]
 
