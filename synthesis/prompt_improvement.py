@@ -181,6 +181,27 @@ class _Search:
         except OperatorError as wrong:
             return TriedWording(_version(text), step, None, problem=wrong.message, text=text)
 
+    def report(self, tried: list[TriedWording], steps: int, spent_usd: float | None) -> ImproveReport:
+        """Write the best wording where it is better than the one that was there, and tell all of it."""
+        written, former = _written(self.folder, self.prompt, tried)
+        return ImproveReport(
+            prompt=self.prompt,
+            synthesizer=self.synthesizer.name,
+            model=self.chat.model,
+            optimizer=self.optimizer.model,
+            failure_before=_rate(tried[0]),
+            failure_after=min(_rate(one) for one in tried),
+            written=written,
+            former=former,
+            steps=steps,
+            calls=self.calls,
+            spent_usd=spent_usd,
+            stopped=self.stopped,
+            failed=self.failed,
+            first_failure=self.first_failure or None,
+            tried=tried,
+        )
+
 
 async def _all(asked: Iterable[Awaitable[T]]) -> list[T]:
     """What comes of all; where some raise, the first of it, once the others, which may be paid for, are in."""
@@ -259,24 +280,7 @@ def improve_prompt(
         search = _Search(synthesizer, prompt, folder, chat, judge, optimizer, seed)
         batches = [_cycled(rest, batch * step, batch) for step in range(steps)]
         tried = asyncio.run(_searched(search, held, batches, candidates, spending.telling(progress)))
-    written, former = _written(folder, prompt, tried)
-    return ImproveReport(
-        prompt=prompt,
-        synthesizer=synthesizer.name,
-        model=chat.model,
-        optimizer=optimizer.model,
-        failure_before=_rate(tried[0]),
-        failure_after=min(_rate(one) for one in tried),
-        written=written,
-        former=former,
-        steps=steps,
-        calls=search.calls,
-        spent_usd=spending.spent_usd,
-        stopped=search.stopped,
-        failed=search.failed,
-        first_failure=search.first_failure or None,
-        tried=tried,
-    )
+    return search.report(tried, steps, spending.spent_usd)
 
 
 async def _searched(
