@@ -51,7 +51,7 @@ class Colours:
     legend: dict[str, Any] = field(default_factory=lambda: {"entries": []})
 
     @property
-    def mark(self) -> int:
+    def version(self) -> int:
         """Tells these colours of the points from others; the browser says by it which ones its legend hides."""
         return zlib.crc32(self.index.tobytes())
 
@@ -262,7 +262,7 @@ def _of_colours(drawn: Map, by: Colours, name: str, rows: np.ndarray | None) -> 
     label = t("Map of {n:,} samples", n=n)
     if name:
         label = t("Map of {n:,} samples, coloured by {column}", n=n, column=name)
-    told = {"kind": by.kind, "legend": by.legend, "colour_by": name, "label": label, "mark": by.mark}
+    told = {"kind": by.kind, "legend": by.legend, "colour_by": name, "label": label, "colours": by.version}
     told |= _kind("colours", drawn, n)
     if not len(by.index):
         return told, []

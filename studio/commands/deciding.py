@@ -103,13 +103,7 @@ def clear(corpus: Path, where: str | None, ids: list[str] | None, note: str, as_
 @click.option("--note", default="", help="Why")
 @JSON
 def tag(
-    corpus: Path,
-    name: str,
-    where: str | None,
-    ids: list[str] | None,
-    remove: bool,
-    note: str,
-    as_json: bool,
+    corpus: Path, name: str, where: str | None, ids: list[str] | None, remove: bool, note: str, as_json: bool
 ) -> None:
     """Give samples a tag, or take it away."""
     from curation.deciding import tag as give

@@ -464,7 +464,7 @@ class Drawing {
   }
 
   drawn() {
-    this.say("lasso", { polygon: this.line, hidden: [...this.hidden], mark: this.data.mark })
+    this.say("lasso", { polygon: this.line, hidden: [...this.hidden], colours: this.data.colours })
     if (this.data.words.inside) this.hint.textContent = this.data.words.inside.replace("#", this.inside().toLocaleString())
   }
 

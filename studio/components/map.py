@@ -50,7 +50,7 @@ def hear(
     """Draw the fragment in which this is called anew when something happens on the map.
 
     Args:
-        what: `lasso` (polygon and hidden colours), `pick` or `hover` (a row).
+        what: `lasso` (polygon, hidden colours, and of which colours they are), `pick` or `hover` (a row).
         key: where the session keeps what happened, under its name.
         heard: called before the fragment is drawn.
         cleared: the lasso is taken off when this changes.

@@ -43,7 +43,7 @@ def keep_colours(ground: Ground, shown: Colours) -> None:
 
     Those before them are kept too, for a lasso that is on its way.
     """
-    now = (ground.name, shown.mark)
+    now = (ground.name, shown.version)
     before = [(key, index) for key, index in (st.session_state.get(SENT) or {}).items() if key != now]
     st.session_state[SENT] = dict([*before[-1:], (now, shown.index)])
 
@@ -69,7 +69,7 @@ def chosen_rows(corpus: Corpus, ground: Ground, lasso: dict[str, Any]) -> np.nda
     found = inside(ground.drawn.xy, lasso.get("polygon") or [])
     hidden = [n for n in lasso.get("hidden") or [] if isinstance(n, int) and 0 <= n < 256]
     if hidden:
-        index = (st.session_state.get(SENT) or {}).get((ground.name, lasso.get("mark")))
+        index = (st.session_state.get(SENT) or {}).get((ground.name, lasso.get("colours")))
         if index is None:
             index = colours_by(corpus, ground, colour()).index
         found = found[~np.isin(index[found], hidden)] if len(index) else found

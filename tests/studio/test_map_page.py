@@ -324,8 +324,8 @@ def test_a_hidden_value_is_the_one_that_was_hidden_whatever_was_written_since(gr
     try:
         for colours in (sent, anew, anew):
             map_lasso.keep_colours(ground, colours)
-        assert map_lasso.chosen_rows(corpus, ground, {**lasso, "mark": sent.mark}).tolist() == list(range(30, 40))
-        assert map_lasso.chosen_rows(corpus, ground, {**lasso, "mark": anew.mark}).tolist() == list(range(5))
+        assert map_lasso.chosen_rows(corpus, ground, {**lasso, "colours": sent.version}).tolist() == list(range(30, 40))
+        assert map_lasso.chosen_rows(corpus, ground, {**lasso, "colours": anew.version}).tolist() == list(range(5))
     finally:
         del st.session_state[map_lasso.SENT]
 
